@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Benchmarks.  The engine's runs against the shared library, with its driver
+# in a shared library of its own.
+
+EXTRA_DIST += bench/servers bench/comparison.py bench/README.md
+
+noinst_LTLIBRARIES += bench/libring.la
+bench_libring_la_SOURCES = bench/ring-driver.c bench/ring-driver.h
+bench_libring_la_LIBADD = src/libblkmq.la
+bench_libring_la_LDFLAGS = $(AM_LDFLAGS) -avoid-version -shared -rpath /nowhere
+
+if !SANITIZER
+noinst_PROGRAMS += bench/engine
+bench_engine_SOURCES = bench/engine.c bench/ring-driver.h
+bench_engine_LDADD = bench/libring.la src/libblkmq.la
+endif
+
+noinst_PROGRAMS += bench/nbd-pipeline
+bench_nbd_pipeline_SOURCES = \
+	bench/latency.h \
+	bench/nbd-client.h \
+	bench/nbd-connect.c \
+	bench/nbd-pipeline.c \
+	bench/nbd-transmit.c

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkmq-driver.h: what a driver author reads: the request, the ops, tokens,
+ * complete, requeue.  src/drivers/skeleton.c is the file to copy.
+ *
+ * Ownership in one paragraph.  queue_rq hands the request over like a move.
+ * From there until the driver gives it back (blkmq_complete, blkmq_requeue, or
+ * BLKMQ_BUSY_* as queue_rq's result) it is the only owner: it reads the
+ * request, moves the data and pays for no reference count.  With the request
+ * comes a token, which names this one issue.  Giving back kills the token.
+ * Whoever comes with a dead token (a second completion, a late one, one of an
+ * earlier issue or of an earlier life of the tag) is refused and counted, and
+ * touches nothing.
+ */
+
+#ifndef BLKMQ_DRIVER_H
+#define BLKMQ_DRIVER_H
+
+#include "blkmq.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The same packing as a handle: this issue's generation, hctx and tag. */
+typedef uint64_t blkmq_token;
+
+/* What the driver may read.  All of it is fixed from queue_rq to give-back.
+ * Offset and length are within the disk, multiples of the logical block (but
+ * for a tail at the very end of the disk), and within the driver's limits.
+ */
+struct blkmq_request {
+  enum blkmq_op op;
+  uint32_t flags;        /* BLKMQ_IO_FUA, BLKMQ_IO_NOUNMAP */
+  uint64_t offset_bytes; /* 0 for a flush */
+  uint64_t bytes;        /* 0 for a flush */
+  struct blkmq_hctx *hctx;
+  void *driver_data; /* what ops->open stored */
+  void *pdu;         /* ops->pdu_bytes, 64-byte aligned, the driver's own */
+
+  /* Data of reads and writes; use struct blkmq_segments. */
+  const struct iovec *segment;
+  size_t skip_bytes; /* of the first segment */
+};
+
+/* Walk over a request's data:
+ *
+ *   struct blkmq_segments it = blkmq_segments_begin (rq);
+ *   struct iovec seg;
+ *   while (blkmq_segments_next (&it, &seg))
+ *     ... seg.iov_base, seg.iov_len ...
+ */
+struct blkmq_segments {
+  const struct iovec *segment;
+  size_t skip_bytes;
+  uint64_t left_bytes;
+};
+
+static inline struct blkmq_segments
+blkmq_segments_begin (const struct blkmq_request *rq)
+{
+  struct blkmq_segments it;
+
+  it.segment = rq->segment;
+  it.skip_bytes = rq->skip_bytes;
+  it.left_bytes
+    = rq->op == BLKMQ_OP_READ || rq->op == BLKMQ_OP_WRITE ? rq->bytes : 0;
+  return it;
+}
+
+static inline bool
+blkmq_segments_next (struct blkmq_segments *it, struct iovec *out)
+{
+  while (it->left_bytes > 0) {
+    size_t len = it->segment->iov_len - it->skip_bytes;
+
+    out->iov_base = (char *)it->segment->iov_base + it->skip_bytes;
+    it->segment++;
+    it->skip_bytes = 0;
+    if (len == 0)
+      continue;
+    if (len > it->left_bytes)
+      len = (size_t)it->left_bytes;
+    out->iov_len = len;
+    it->left_bytes -= len;
+    return true;
+  }
+  return false;
+}
+
+/* What queue_rq says. */
+enum blkmq_queue_result {
+  /* The request is the driver's, or was completed already. */
+  BLKMQ_QUEUED = 0,
+  /* Not taken, for lack of something that this hctx's requests in flight
+   * hold: the next give-back on this hctx dispatches it again.  When nothing
+   * is in flight the engine treats it as BLKMQ_BUSY_HOST. */
+  BLKMQ_BUSY_DEVICE,
+  /* Not taken, for lack of something else: dispatched again after 3 ms. */
+  BLKMQ_BUSY_HOST,
+};
+
+/* What timeout says. */
+enum blkmq_timeout_result {
+  /* I have let go: the token is dead, the engine ends the request with
+   * BLKMQ_STS_TIMEOUT and takes it back. */
+  BLKMQ_TIMEOUT_DONE = 0,
+  /* Give it another io_timeout. */
+  BLKMQ_TIMEOUT_RESET,
+  /* I may still touch it: the caller is answered with BLKMQ_STS_TIMEOUT, the
+   * request stays the driver's, and its tag stays taken, until it is given
+   * back.  The token lives. */
+  BLKMQ_TIMEOUT_HELD,
+};
+
+/* BLKMQ_DRIVER_*: what kind of driver this is. */
+/* queue_rq may block (sleep, do I/O).  Only submitters that may block get to
+ * such a driver on their own thread. */
+#define BLKMQ_DRIVER_BLOCKING (1u << 0)
+
+/* A driver: one of these, const, in one file.  Everything not marked Required
+ * may be left out.  Calls that carry a request are made by the engine with no
+ * lock of its own held.  0 or -errno.
+ */
+struct blkmq_driver {
+  const char *name; /* Required.  driver=NAME */
+  const char *help; /* Required.  one line */
+  uint32_t flags;   /* BLKMQ_DRIVER_* */
+  size_t pdu_bytes; /* per request; zeroed before init_request */
+
+  /* Keys that only this driver has. */
+  const struct blkmq_key *keys;
+  size_t nr_keys;
+
+  /* Required.  Set up a disk: read CONFIG, store the state in DRIVER_DATA,
+   * adjust LIMITS (filled in from the configuration; only make them tighter,
+   * except max_discard_bytes and max_write_zeroes_bytes, which are 0 and are
+   * the driver's to set, and volatile_cache).
+   * Thread: the one that allocates the disk.  May block. */
+  int (*open) (const struct blkmq_config *config, uint64_t seed,
+               struct blkmq_limits *limits, void **driver_data,
+               struct blkmq_error *error);
+  /* Free the state.  Nothing is in flight, stop was called.  May block. */
+  void (*close) (void *driver_data);
+
+  /* Take a request.  Required.
+   * Thread: whichever dispatches: a submitter's, an hctx's.  Several may be in
+   * here at once, for one hctx too.  Must not block unless the driver says
+   * BLKMQ_DRIVER_BLOCKING.  Ownership: see enum blkmq_queue_result; after
+   * BLKMQ_QUEUED the request may be gone already, do not touch it. */
+  enum blkmq_queue_result (*queue_rq) (struct blkmq_hctx *hctx,
+                                       struct blkmq_request *rq,
+                                       blkmq_token token);
+
+  /* Ring the doorbell: called once after each run of queue_rq calls that took
+   * at least one request, on the thread that made them.  Must not block.
+   * Leave it out if queue_rq itself starts the work. */
+  void (*commit_rqs) (struct blkmq_hctx *hctx);
+
+  /* Look at a request on its way up, in the context where it will be answered
+   * (irqmode), and decide the final status; STATUS is what blkmq_complete was
+   * given.  The request is on loan: read it and the pdu, do not keep it, do
+   * not touch the data (it was given back).  Must not block.  Not called for
+   * requests that a timeout, an abort or removal had ended before. */
+  enum blkmq_status (*complete) (struct blkmq_request *rq,
+                                 enum blkmq_status status);
+
+  /* io_timeout has passed since the request was first taken and it is still
+   * held.  Thread: the hctx's.  Must not block.  The request is on loan (the
+   * engine holds a reference); completing it inside is allowed.  Not called
+   * while queue_rq is still running for this request.  Without it: RESET. */
+  enum blkmq_timeout_result (*timeout) (struct blkmq_request *rq,
+                                        blkmq_token token);
+
+  /* Stop touching requests.  When it returns no thread of the driver's uses
+   * or completes any request of the disk, ever; those that it still holds are
+   * taken back by the engine.  Required of drivers that complete after
+   * queue_rq has returned.  Thread: the one that removes.  May block. */
+  void (*stop) (void *driver_data);
+
+  /* Per-hctx state.  init_hctx stores it with blkmq_hctx_set_data.  Called
+   * for hctx 0, 1, ... when the disk is allocated; if one fails, exit_hctx is
+   * called for those before it.  May block. */
+  int (*init_hctx) (struct blkmq_hctx *hctx, void *driver_data, unsigned index);
+  void (*exit_hctx) (struct blkmq_hctx *hctx, void *driver_data,
+                     unsigned index);
+
+  /* Per-request state in the pdu, at the same times.  May block. */
+  int (*init_request) (void *driver_data, struct blkmq_request *rq,
+                       unsigned hctx_index, unsigned tag);
+  void (*exit_request) (void *driver_data, struct blkmq_request *rq,
+                        unsigned hctx_index, unsigned tag);
+
+  /* Report what a range holds, as blkmq_disk_extents.  Any thread, several at
+   * once.  May block.  Without it: all data. */
+  int (*extents) (void *driver_data, uint64_t offset_bytes, uint64_t bytes,
+                  int (*fn) (uint64_t offset_bytes, uint64_t bytes,
+                             unsigned type, void *opaque),
+                  void *opaque);
+};
+
+/* Make a driver of the embedder's own known to driver=.  The struct must stay
+ * valid for ever.  -EEXIST: the name is taken.  -EINVAL: a required member is
+ * missing, with ERROR.  -ENOSPC: too many.
+ */
+BLKMQ_PUBLIC int blkmq_driver_register (const struct blkmq_driver *driver,
+                                        struct blkmq_error *error);
+
+/* Give the request back and say how it went.  Any thread; queue_rq and timeout
+ * too.  Depending on irqmode end_io runs inside this call, so hold no lock
+ * that end_io could want; queue_rq is never called from inside it.
+ * A dead token is refused: -ESTALE, and nothing was touched.
+ */
+BLKMQ_PUBLIC int blkmq_complete (struct blkmq_request *rq, blkmq_token token,
+                                 enum blkmq_status status);
+
+/* Give the request back unfinished: it is dispatched again, behind those that
+ * wait already, with a new token.  Its io_timeout keeps running.  Any thread.
+ * -ESTALE as above.
+ */
+BLKMQ_PUBLIC int blkmq_requeue (struct blkmq_request *rq, blkmq_token token);
+
+BLKMQ_PUBLIC void blkmq_hctx_set_data (struct blkmq_hctx *hctx, void *data);
+BLKMQ_PUBLIC void *blkmq_hctx_data (const struct blkmq_hctx *hctx);
+BLKMQ_PUBLIC unsigned blkmq_hctx_index (const struct blkmq_hctx *hctx);
+
+/* The request that TOKEN names on this hctx, or NULL if it names another
+ * hctx or no tag of this one.  No liveness is implied: pass the token on. */
+BLKMQ_PUBLIC struct blkmq_request *
+blkmq_hctx_request (struct blkmq_hctx *hctx, blkmq_token token);
+
+/* The parts of a token, for messages and for drivers that index by tag. */
+static inline unsigned
+blkmq_token_tag (blkmq_token token)
+{
+  return (unsigned)(token & 0x3fff);
+}
+
+static inline unsigned
+blkmq_token_hctx (blkmq_token token)
+{
+  return (unsigned)((token >> 14) & 0x3ff);
+}
+
+static inline uint64_t
+blkmq_token_generation (blkmq_token token)
+{
+  return token >> 24;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BLKMQ_DRIVER_H */

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkmq.h: what a program that embeds a disk reads: configuration, disks,
+ * submitters, ios, handles, control and counters.  A driver author reads
+ * blkmq-driver.h as well.
+ *
+ * Caveats, before anything else:
+ *
+ *  - An io, its segment array and its data belong to the engine from
+ *    submission until they are given back.  Without a give_back callback that
+ *    moment is end_io; with one it is give_back, and end_io may come earlier
+ *    (see struct blkmq_io).
+ *  - end_io and give_back run on whatever thread ends the request: the
+ *    submitter's own, another submitter's, an hctx's, or a driver's.  They
+ *    must not block.  Submitting from inside them is allowed and does not
+ *    recurse.
+ *  - The blocking calls (marked "blocks") return -EDEADLK when called from a
+ *    callback or on the thread of an hctx, because they would wait for
+ *    themselves.
+ *  - Functions return 0 or a negative errno unless they say otherwise.
+ *  - After fork(2) only the parent may use a started disk: threads do not
+ *    follow.  Start a disk after the fork.
+ *
+ * Terms are those of the Linux block layer (Documentation/block/blk-mq.rst).
+ */
+
+#ifndef BLKMQ_H
+#define BLKMQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BLKMQ_PUBLIC __attribute__ ((visibility ("default")))
+#else
+#define BLKMQ_PUBLIC
+#endif
+
+struct blkmq_config;
+struct blkmq_disk;
+struct blkmq_driver;
+struct blkmq_hctx;
+struct blkmq_request;
+struct blkmq_submitter;
+struct ev_loop; /* libev's */
+
+/* ------------------------------------------------------------------------ */
+/* Errors and statuses                                                       */
+
+/* A message for a person: what failed, with which value, what is allowed.
+ * Every function that takes one accepts NULL.
+ */
+struct blkmq_error {
+  char message[512];
+};
+
+/* How a request ended.  One value per BLK_STS_* of the kernel that matters
+ * here (include/linux/blk_types.h), and two of our own.
+ */
+enum blkmq_status {
+  BLKMQ_STS_OK = 0,
+  BLKMQ_STS_NOTSUPP,  /* the driver does not know this operation: EOPNOTSUPP */
+  BLKMQ_STS_TIMEOUT,  /* io_timeout ended it: ETIMEDOUT */
+  BLKMQ_STS_NOSPC,    /* no room, e.g. memory_limit: ENOSPC */
+  BLKMQ_STS_RESOURCE, /* an allocation failed: ENOMEM */
+  BLKMQ_STS_IOERR,    /* any other failure of the device: EIO */
+  BLKMQ_STS_MEDIUM,   /* the medium is bad at this place: ENODATA */
+  BLKMQ_STS_AGAIN,    /* BLKMQ_IO_NOWAIT and no tag was free: EAGAIN */
+  BLKMQ_STS_OFFLINE,  /* the disk was removed: ENODEV */
+  BLKMQ_STS_INVAL,    /* out of bounds, unaligned or malformed: EINVAL */
+  BLKMQ_STS_READONLY, /* the disk is read-only: EROFS (ours) */
+  BLKMQ_STS_ABORTED,  /* the submitter gave it up: ECANCELED (ours) */
+  BLKMQ_NR_STATUSES
+};
+
+/* The errno (positive) of a status; 0 for BLKMQ_STS_OK. */
+BLKMQ_PUBLIC int blkmq_status_to_errno (enum blkmq_status status);
+
+/* A static lower-case name: "ok", "timeout", ... */
+BLKMQ_PUBLIC const char *blkmq_status_name (enum blkmq_status status);
+
+/* ------------------------------------------------------------------------ */
+/* Configuration                                                             */
+
+enum blkmq_key_type {
+  BLKMQ_KEY_BOOL,   /* 1/0, true/false, yes/no, on/off */
+  BLKMQ_KEY_INT,    /* a decimal number */
+  BLKMQ_KEY_SIZE,   /* bytes; suffixes b s k M G T P E as nbdkit's */
+  BLKMQ_KEY_TIME,   /* suffixes ns us ms s; fractions are allowed with one */
+  BLKMQ_KEY_ENUM,   /* one of a list of words, or the word's number */
+  BLKMQ_KEY_STRING, /* anything */
+};
+
+/* One key, as its owner (the engine, a driver) declares it.  Parsing, help,
+ * --dump-plugin and the checks of the manual derive from this table.
+ */
+struct blkmq_key {
+  const char *name;
+  enum blkmq_key_type type;
+  const char *unit;          /* of a bare number: "bytes", "ns", "ms", or NULL */
+  const char *default_value; /* parsed like a user's; NULL: required or unset */
+  uint64_t min, max;         /* inclusive, in the unit; for numbers only */
+  bool power_of_two;         /* for numbers only */
+  const char *const *words;  /* BLKMQ_KEY_ENUM: NULL-terminated */
+  const char *help;          /* one line */
+};
+
+/* A set of keys and values.  Not thread-safe: one thread at a time.
+ *
+ * blkmq_config_set parses VALUE at once.  -EINVAL: unknown key, bad value,
+ * value out of bounds or key given twice; ERROR names the key, the value and
+ * what is allowed, and the configuration is as it was.  A driver's own keys
+ * are known once driver= was set; before that they are kept and checked by
+ * blkmq_config_check.  -ENOMEM.
+ */
+BLKMQ_PUBLIC struct blkmq_config *blkmq_config_alloc (void);
+BLKMQ_PUBLIC void blkmq_config_free (struct blkmq_config *config);
+BLKMQ_PUBLIC int blkmq_config_set (struct blkmq_config *config,
+                                   const char *key, const char *value,
+                                   struct blkmq_error *error);
+
+/* Check the whole: required keys, contradictions between keys, keys that the
+ * chosen driver does not have.  blkmq_disk_alloc calls it too.
+ */
+BLKMQ_PUBLIC int blkmq_config_check (struct blkmq_config *config,
+                                     struct blkmq_error *error);
+
+/* The value in force (the default when it was not set), in the key's unit;
+ * words of an enumeration as their index.  The key must exist and, for
+ * blkmq_config_number, be a number: anything else is a programmer's error.
+ * blkmq_config_string returns NULL for a string that was not set; the memory
+ * is the configuration's and lives until the next set.
+ */
+BLKMQ_PUBLIC uint64_t blkmq_config_number (const struct blkmq_config *config,
+                                           const char *key);
+BLKMQ_PUBLIC const char *blkmq_config_string (const struct blkmq_config *config,
+                                              const char *key);
+BLKMQ_PUBLIC bool blkmq_config_is_set (const struct blkmq_config *config,
+                                       const char *key);
+
+/* All keys there are: the engine's first (driver NULL), then each driver's.
+ * Stops at the first non-zero return of FN and returns it.
+ */
+BLKMQ_PUBLIC int blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
+                                                const struct blkmq_key *key,
+                                                void *opaque),
+                                     void *opaque);
+
+/* "bytes, 1 to 9223372036854775807; suffixes ...": what a value may be. */
+BLKMQ_PUBLIC void blkmq_key_allowed (const struct blkmq_key *key, char *buf,
+                                     size_t buf_bytes);
+
+/* ------------------------------------------------------------------------ */
+/* Disks                                                                     */
+
+/* The limits of a disk after stacking, fixed while it runs. */
+struct blkmq_limits {
+  uint64_t size_bytes;
+  uint32_t logical_block_bytes; /* offsets and lengths are multiples of it */
+  uint32_t max_transfer_bytes;  /* one request's; larger ios are split */
+  uint32_t max_segments;        /* one request's; ios with more are split */
+  uint64_t max_discard_bytes;   /* one request's; 0: not supported */
+  uint64_t max_write_zeroes_bytes; /* one request's; 0: not supported */
+  bool rotational;
+  bool read_only;
+  bool volatile_cache; /* a flush does something */
+};
+
+/* blkmq_disk_alloc builds a disk from CONFIG (which stays the caller's):
+ * every request, pdu and table is allocated here.  No thread runs yet and no
+ * io may be submitted.  The caller has one reference.
+ * -EINVAL, -ENOMEM or the driver's error, with ERROR.
+ *
+ * blkmq_disk_start starts the hctx threads; from here to blkmq_disk_remove
+ * ios are taken.  -EAGAIN, -EMFILE, -ENOMEM: nothing runs, try again or put.
+ *
+ * blkmq_disk_remove ends every io (BLKMQ_STS_OFFLINE), stops the driver and
+ * the threads.  It returns when no callback runs or will run any more, except
+ * those of requests that a reference from blkmq_request_get still pins:
+ * theirs run when it is put.  Blocks; must not race with itself.  Idempotent.
+ *
+ * The disk is freed with its last reference.  Putting the last reference of a
+ * disk that is started removes it first.
+ */
+BLKMQ_PUBLIC int blkmq_disk_alloc (struct blkmq_config *config,
+                                   struct blkmq_disk **disk,
+                                   struct blkmq_error *error);
+BLKMQ_PUBLIC int blkmq_disk_start (struct blkmq_disk *disk,
+                                   struct blkmq_error *error);
+BLKMQ_PUBLIC void blkmq_disk_remove (struct blkmq_disk *disk);
+BLKMQ_PUBLIC void blkmq_disk_get (struct blkmq_disk *disk);
+BLKMQ_PUBLIC void blkmq_disk_put (struct blkmq_disk *disk);
+
+/* Lend a libev loop to hctx INDEX: its timers, softirq completions and kicks
+ * run there instead of on a thread of the engine's.  Before start only.  The
+ * loop must outlive blkmq_disk_remove, which must then be called on the
+ * loop's own thread or while the loop is not running; the same holds for
+ * blkmq_disk_start.  One loop may serve several hctxs and disks.
+ * -EINVAL: no such hctx.  -EBUSY: already started.
+ */
+BLKMQ_PUBLIC int blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
+                                       struct ev_loop *loop);
+
+BLKMQ_PUBLIC const struct blkmq_limits *
+blkmq_disk_limits (const struct blkmq_disk *disk);
+BLKMQ_PUBLIC unsigned blkmq_disk_nr_hw_queues (const struct blkmq_disk *disk);
+BLKMQ_PUBLIC unsigned blkmq_disk_queue_depth (const struct blkmq_disk *disk);
+BLKMQ_PUBLIC uint64_t blkmq_disk_seed (const struct blkmq_disk *disk);
+BLKMQ_PUBLIC const char *blkmq_disk_driver_name (const struct blkmq_disk *disk);
+
+/* ------------------------------------------------------------------------ */
+/* Ios                                                                       */
+
+enum blkmq_op {
+  BLKMQ_OP_READ = 0,
+  BLKMQ_OP_WRITE,
+  BLKMQ_OP_FLUSH,
+  BLKMQ_OP_DISCARD,      /* contents become zeros, memory is given back */
+  BLKMQ_OP_WRITE_ZEROES, /* likewise, but BLKMQ_IO_NOUNMAP keeps it allocated */
+  BLKMQ_NR_OPS
+};
+
+BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
+
+#define BLKMQ_IO_FUA (1u << 0)     /* durable when answered */
+#define BLKMQ_IO_NOUNMAP (1u << 1) /* write zeroes: leave no hole */
+#define BLKMQ_IO_NOWAIT (1u << 2)  /* no free tag: end with AGAIN, don't queue */
+
+/* What the caller wants done: the kernel's bio.  The caller embeds it in its
+ * own state and fills in the first part; nothing is allocated for it.
+ *
+ * An io is answered once: end_io is called exactly once, with one status,
+ * whatever races (completion, timeout, abort, removal) take place.
+ *
+ * Data has an owner from submission until it is given back.  A timeout or an
+ * abort may decide the status of an io whose driver still holds the data:
+ *
+ *  - give_back NULL: end_io waits until nothing below touches io, segments or
+ *    data any more.  When it is called everything is the caller's again and
+ *    the io may be freed or reused inside end_io.  The safe default.
+ *  - give_back set: end_io is called as soon as the status is decided; io,
+ *    segments and data stay the engine's until give_back is called, exactly
+ *    once, after end_io has returned.  For callers that must answer on time
+ *    and have buffers that outlive the answer.
+ */
+struct blkmq_io {
+  enum blkmq_op op;
+  uint32_t flags; /* BLKMQ_IO_* */
+  uint64_t offset_bytes;
+  uint64_t bytes; /* 0 only for a flush; else at least one logical block */
+  const struct iovec *segments; /* reads and writes: together BYTES long */
+  unsigned nr_segments;
+  void (*end_io) (struct blkmq_io *io, enum blkmq_status status);
+  void (*give_back) (struct blkmq_io *io); /* may be NULL */
+
+  struct { /* the engine's; need not be initialised */
+    struct blkmq_submitter *submitter;
+    struct blkmq_io *next;
+    struct blkmq_io **link; /* the pointer that points here, on a wait list */
+    void *tag_wait;
+    void *sync;
+    uint64_t next_offset_bytes; /* where the next part starts: splitting */
+    const struct iovec *next_segment;
+    size_t next_skip_bytes;
+    uint32_t nr_unanswered;
+    uint32_t nr_not_given_back;
+    uint32_t first_error;
+    uint32_t state;
+  } priv;
+};
+
+/* A submitter is the source of ios (a connection, a thread); it is bound to
+ * one hctx.  Any number of threads may submit through one.  INDEX names the
+ * hctx, or is BLKMQ_HCTX_ANY: the next in turn.  Free it only when all its
+ * ios were answered and given back.  NULL with errno ENOMEM or EINVAL.
+ */
+#define BLKMQ_HCTX_ANY (~0u)
+BLKMQ_PUBLIC struct blkmq_submitter *
+blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index);
+BLKMQ_PUBLIC void blkmq_submitter_free (struct blkmq_submitter *submitter);
+BLKMQ_PUBLIC unsigned
+blkmq_submitter_hctx (const struct blkmq_submitter *submitter);
+
+/* Submit IO.  Any thread; never blocks for a tag (an io without one waits its
+ * turn in the hctx's queue, first come first served) and never fails: every
+ * error arrives as end_io's status, possibly before blkmq_submit returns.
+ * A blocking driver does its work inside this call.
+ */
+BLKMQ_PUBLIC void blkmq_submit (struct blkmq_submitter *submitter,
+                                struct blkmq_io *io);
+
+/* The same, but returns only when the whole IO has left the wait queue: back
+ * pressure.  Blocks.  -EDEADLK: nothing was submitted.
+ */
+BLKMQ_PUBLIC int blkmq_submit_wait (struct blkmq_submitter *submitter,
+                                    struct blkmq_io *io);
+
+/* Several ios with one doorbell: the driver sees one commit_rqs after all.
+ * begin and add do not touch the engine; commit submits in the order of
+ * adding.  A batch lives on the caller's stack and is used by one thread.
+ */
+struct blkmq_batch {
+  struct blkmq_submitter *submitter;
+  struct blkmq_io *first, **last;
+};
+BLKMQ_PUBLIC void blkmq_batch_begin (struct blkmq_batch *batch,
+                                     struct blkmq_submitter *submitter);
+BLKMQ_PUBLIC void blkmq_batch_add (struct blkmq_batch *batch,
+                                   struct blkmq_io *io);
+BLKMQ_PUBLIC void blkmq_batch_commit (struct blkmq_batch *batch);
+
+/* Submit and wait for the answer and the data.  Blocks.  end_io and give_back
+ * of IO are set by the call.  0, -EDEADLK (nothing was submitted), or the
+ * negative errno of the status.
+ *
+ * The second form calls KEEP_WAITING every INTERVAL_NS while it waits (not
+ * when the io ends at once); when it returns false the io is aborted, and the
+ * call returns as soon as the data is the caller's.
+ */
+BLKMQ_PUBLIC int blkmq_submit_sync (struct blkmq_submitter *submitter,
+                                    struct blkmq_io *io);
+BLKMQ_PUBLIC int
+blkmq_submit_sync_while (struct blkmq_submitter *submitter, struct blkmq_io *io,
+                         uint64_t interval_ns,
+                         bool (*keep_waiting) (void *opaque), void *opaque);
+
+/* Shorthands over blkmq_submit_sync.  FLAGS are BLKMQ_IO_*. */
+BLKMQ_PUBLIC int blkmq_read (struct blkmq_submitter *submitter, void *buf,
+                             size_t bytes, uint64_t offset_bytes);
+BLKMQ_PUBLIC int blkmq_write (struct blkmq_submitter *submitter,
+                              const void *buf, size_t bytes,
+                              uint64_t offset_bytes, uint32_t flags);
+BLKMQ_PUBLIC int blkmq_flush (struct blkmq_submitter *submitter);
+BLKMQ_PUBLIC int blkmq_discard (struct blkmq_submitter *submitter,
+                                uint64_t bytes, uint64_t offset_bytes);
+BLKMQ_PUBLIC int blkmq_write_zeroes (struct blkmq_submitter *submitter,
+                                     uint64_t bytes, uint64_t offset_bytes,
+                                     uint32_t flags);
+
+/* What is stored in a range, in order and without gaps.  FN gets each extent
+ * (clipped to the range); a non-zero return stops and is returned.  Any
+ * thread, while the disk is started.  -EINVAL: out of bounds.  A driver that
+ * cannot tell reports one extent of data.
+ */
+#define BLKMQ_EXTENT_HOLE (1u << 0)
+#define BLKMQ_EXTENT_ZERO (1u << 1)
+BLKMQ_PUBLIC int
+blkmq_disk_extents (struct blkmq_disk *disk, uint64_t offset_bytes,
+                    uint64_t bytes,
+                    int (*fn) (uint64_t offset_bytes, uint64_t bytes,
+                               unsigned type, void *opaque),
+                    void *opaque);
+
+/* ------------------------------------------------------------------------ */
+/* Handles and references: for those outside an io's way                     */
+
+/* Names one issue of one request: generation (40 bits), hctx (10), tag (14).
+ * Never 0.  A handle of the past names nothing and stays that way until the
+ * tag's generation has wrapped: 2^40 generations of that one tag, at two for
+ * each request that passes through it.  At ten million requests a second
+ * through a single tag that is 15 hours.
+ */
+typedef uint64_t blkmq_handle;
+
+/* A counted reference to the request that HANDLE names, or NULL when that
+ * issue is over.  Never waits.  While it is held the request's memory and tag
+ * are not reused; the disk stays allocated even if everybody else lets go.
+ * Any thread that itself holds a reference to the disk.
+ * blkmq_request_put may free tag, request and disk.
+ */
+BLKMQ_PUBLIC struct blkmq_request *blkmq_request_get (struct blkmq_disk *disk,
+                                                      blkmq_handle handle);
+BLKMQ_PUBLIC void blkmq_request_put (struct blkmq_request *rq);
+
+struct blkmq_request_info {
+  blkmq_handle handle; /* of the current issue */
+  enum blkmq_op op;
+  uint64_t offset_bytes, bytes;
+  unsigned hctx, tag;
+  bool in_flight; /* issued to the driver; false: queued in the engine */
+  bool held;      /* somebody below still owes a give-back */
+  bool ended;     /* the status is decided */
+  bool timed_out; /* ended by io_timeout */
+};
+
+/* Describe a request to which the caller has a reference. */
+BLKMQ_PUBLIC void blkmq_request_info (struct blkmq_request *rq,
+                                      struct blkmq_request_info *info);
+
+/* Visit the requests of a disk that are not free, each under a reference of
+ * its own, each life at most once.  Those that start meanwhile may be missed.
+ * A non-zero return of FN stops and is returned.
+ */
+BLKMQ_PUBLIC int
+blkmq_for_each_request (struct blkmq_disk *disk,
+                        int (*fn) (struct blkmq_request *rq, void *opaque),
+                        void *opaque);
+
+/* End with BLKMQ_STS_ABORTED: one request, one io (waiting for a tag or under
+ * way, all its parts), or all of a submitter's.  The number of ends claimed:
+ * 0 means that all of them had been decided already.  When the call returns
+ * end_io may not have run yet (struct blkmq_io).  blkmq_abort_io may be called
+ * only while the io is known not to be freed.
+ */
+BLKMQ_PUBLIC unsigned blkmq_abort_request (struct blkmq_disk *disk,
+                                           blkmq_handle handle);
+BLKMQ_PUBLIC unsigned blkmq_abort_io (struct blkmq_submitter *submitter,
+                                      struct blkmq_io *io);
+BLKMQ_PUBLIC unsigned
+blkmq_abort_submitter (struct blkmq_submitter *submitter);
+
+/* ------------------------------------------------------------------------ */
+/* Control                                                                   */
+
+/* Quiesce: when it returns no queue_rq runs and none will start until
+ * unquiesce; requests queue up inside.  Nests.  Blocks.
+ *
+ * Freeze: no new request starts; when it returns every request was answered
+ * and given back, except those that a timeout ended while the driver still
+ * holds them.  Up to MAX of those are put into HELD and their number is
+ * returned.  New ios wait and go on at unfreeze.  Nests.  Blocks.
+ * -EDEADLK as above; for freeze also -ENODEV when the disk is removed.
+ */
+BLKMQ_PUBLIC int blkmq_quiesce (struct blkmq_disk *disk);
+BLKMQ_PUBLIC void blkmq_unquiesce (struct blkmq_disk *disk);
+BLKMQ_PUBLIC int blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held,
+                               unsigned max);
+BLKMQ_PUBLIC void blkmq_unfreeze (struct blkmq_disk *disk);
+
+/* ------------------------------------------------------------------------ */
+/* Counters                                                                  */
+
+/* Who wanted to end a request. */
+enum blkmq_cause {
+  BLKMQ_CAUSE_COMPLETE = 0,
+  BLKMQ_CAUSE_TIMEOUT,
+  BLKMQ_CAUSE_ABORT,
+  BLKMQ_CAUSE_REMOVE,
+  BLKMQ_NR_CAUSES
+};
+
+BLKMQ_PUBLIC const char *blkmq_cause_name (enum blkmq_cause cause);
+
+/* Counters since start.  ios, bytes and errors count requests that were
+ * answered; an io that never became a request (bad bounds, aborted while
+ * waiting for a tag) is in rejected.  Read while running they are each exact
+ * but not of one instant.
+ */
+struct blkmq_stats {
+  uint64_t ios[BLKMQ_NR_OPS];
+  uint64_t bytes[BLKMQ_NR_OPS]; /* of those that ended with BLKMQ_STS_OK */
+  uint64_t errors[BLKMQ_NR_STATUSES];
+  uint64_t rejected[BLKMQ_NR_STATUSES];
+  uint64_t in_flight[BLKMQ_NR_OPS]; /* started and not yet released */
+  uint64_t waiting;                 /* ios that wait for a tag */
+  uint64_t busy;                    /* queue_rq said BUSY */
+  uint64_t requeues;
+  uint64_t timeouts;                /* asked: the three answers below */
+  uint64_t timeouts_done, timeouts_reset, timeouts_held;
+  uint64_t stale_tokens;  /* complete, requeue or timer with a dead token */
+  uint64_t stale_handles; /* look-ups that found nothing */
+  uint64_t lost_claims[BLKMQ_NR_CAUSES];
+};
+
+/* Of one hctx, or of all with BLKMQ_HCTX_ANY.  -EINVAL: no such hctx. */
+BLKMQ_PUBLIC int blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
+                                   struct blkmq_stats *stats);
+
+/* "0.1.0" */
+BLKMQ_PUBLIC const char *blkmq_version (void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BLKMQ_H */

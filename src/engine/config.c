@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * config.c: a set of keys and values, and the checks that need more than one
+ * of them.  One thread at a time per configuration.
+ *
+ * Values are kept as the user wrote them and parsed again when asked for:
+ * that happens a few times in a disk's life, and a key whose driver is not
+ * known yet needs no special form.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blkmq-driver.h"
+#include "engine/config.h"
+#include "engine/hctx.h"
+#include "engine/registry.h"
+
+struct config_entry {
+  char *name;
+  char *value;
+};
+
+struct blkmq_config {
+  struct config_entry *entries; /* each name at most once */
+  size_t nr_entries;
+};
+
+/* ------------------------------------------------------------------------ */
+/* Finding keys                                                              */
+
+const struct blkmq_key *
+key_find (const struct blkmq_key *keys, size_t nr_keys, const char *name)
+{
+  size_t i;
+
+  for (i = 0; i < nr_keys; i++)
+    if (strcmp (keys[i].name, name) == 0)
+      return &keys[i];
+  return NULL;
+}
+
+static const struct blkmq_key *
+find_engine_key (const char *name)
+{
+  return key_find (engine_keys, nr_engine_keys, name);
+}
+
+static const struct blkmq_key *
+find_driver_key (const struct blkmq_driver *driver, const char *name)
+{
+  return key_find (driver->keys, driver->nr_keys, name);
+}
+
+/* The first driver that has the key, or NULL. */
+static const struct blkmq_driver *
+find_key_owner (const char *name)
+{
+  const struct blkmq_driver *driver;
+  size_t i;
+
+  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+    if (find_driver_key (driver, name) != NULL)
+      return driver;
+  return NULL;
+}
+
+int
+blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
+                               const struct blkmq_key *key, void *opaque),
+                    void *opaque)
+{
+  const struct blkmq_driver *driver;
+  size_t i, j;
+  int r;
+
+  assert (fn != NULL);
+
+  for (i = 0; i < nr_engine_keys; i++) {
+    r = fn (NULL, &engine_keys[i], opaque);
+    if (r != 0)
+      return r;
+  }
+  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+    for (j = 0; j < driver->nr_keys; j++) {
+      r = fn (driver, &driver->keys[j], opaque);
+      if (r != 0)
+        return r;
+    }
+  return 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Values in force                                                           */
+
+static const struct config_entry *
+find_entry (const struct blkmq_config *config, const char *name)
+{
+  size_t i;
+
+  for (i = 0; i < config->nr_entries; i++)
+    if (strcmp (config->entries[i].name, name) == 0)
+      return &config->entries[i];
+  return NULL;
+}
+
+/* The driver that the user chose, or NULL. */
+static const struct blkmq_driver *
+chosen_driver (const struct blkmq_config *config)
+{
+  const struct config_entry *entry = find_entry (config, "driver");
+  const struct blkmq_driver *driver;
+
+  if (entry == NULL)
+    return NULL;
+  driver = registry_find (entry->value);
+  assert (driver != NULL); /* blkmq_config_set looked, and none ever leaves */
+  return driver;
+}
+
+const struct blkmq_driver *
+config_driver (const struct blkmq_config *config)
+{
+  const struct blkmq_driver *driver = chosen_driver (config);
+
+  if (driver == NULL)
+    driver = registry_find (find_engine_key ("driver")->default_value);
+  assert (driver != NULL);
+  return driver;
+}
+
+/* KEY must exist: to ask for one that does not is the programmer's error. */
+static const struct blkmq_key *
+expect_key (const struct blkmq_config *config, const char *name)
+{
+  const struct blkmq_key *key;
+
+  assert (config != NULL && name != NULL);
+  key = find_engine_key (name);
+  if (key == NULL)
+    key = find_driver_key (config_driver (config), name);
+  assert (key != NULL);
+  return key;
+}
+
+uint64_t
+blkmq_config_number (const struct blkmq_config *config, const char *name)
+{
+  const struct blkmq_key *key = expect_key (config, name);
+  const struct config_entry *entry = find_entry (config, name);
+  const char *value = entry != NULL ? entry->value : key->default_value;
+  uint64_t number = 0;
+  int r;
+
+  assert (key->type != BLKMQ_KEY_STRING);
+  if (value == NULL)
+    return 0;
+  r = key_parse (key, value, &number, NULL);
+  /* Only a driver's key can be bad here, given before driver= and not checked
+   * since: blkmq_config_check comes before the first question. */
+  assert (r == 0);
+  (void)r;
+  return number;
+}
+
+const char *
+blkmq_config_string (const struct blkmq_config *config, const char *name)
+{
+  const struct blkmq_key *key = expect_key (config, name);
+  const struct config_entry *entry = find_entry (config, name);
+  const char *value = entry != NULL ? entry->value : key->default_value;
+
+  /* irqmode=2 is irqmode=timer to whoever prints it. */
+  if (key->type == BLKMQ_KEY_ENUM && value != NULL)
+    return key->words[blkmq_config_number (config, name)];
+  return value;
+}
+
+bool
+blkmq_config_is_set (const struct blkmq_config *config, const char *name)
+{
+  expect_key (config, name);
+  return find_entry (config, name) != NULL;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Keys that are not there                                                   */
+
+#define MAX_NAME 63
+
+static size_t
+min3 (size_t a, size_t b, size_t c)
+{
+  size_t ab = a < b ? a : b;
+
+  return ab < c ? ab : c;
+}
+
+/* How many insertions, deletions, replacements and swaps of neighbours lead
+ * from A to B (optimal string alignment). */
+static size_t
+edit_distance (const char *a, const char *b)
+{
+  size_t rows[3][MAX_NAME + 1];
+  size_t *before = rows[0], *above = rows[1], *row = rows[2], *unused;
+  size_t a_len = strlen (a), b_len = strlen (b);
+  size_t i, j;
+
+  if (a_len > MAX_NAME || b_len > MAX_NAME)
+    return SIZE_MAX;
+
+  for (j = 0; j <= b_len; j++)
+    row[j] = j;
+  for (i = 1; i <= a_len; i++) {
+    unused = before;
+    before = above;
+    above = row;
+    row = unused;
+
+    row[0] = i;
+    for (j = 1; j <= b_len; j++) {
+      row[j] = min3 (above[j] + 1, row[j - 1] + 1,
+                     above[j - 1] + (a[i - 1] != b[j - 1]));
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]
+          && before[j - 2] + 1 < row[j])
+        row[j] = before[j - 2] + 1;
+    }
+  }
+  return row[b_len];
+}
+
+struct nearest {
+  const char *name; /* what was asked for */
+  const char *best; /* NULL: nothing is near */
+  size_t distance;
+};
+
+static struct nearest
+nearest_begin (const char *name)
+{
+  /* More than a third of the letters wrong is another word, not a slip. */
+  return (struct nearest) { .name = name, .distance = strlen (name) / 3 + 1 };
+}
+
+static void
+nearest_offer (struct nearest *nearest, const char *name)
+{
+  size_t distance = edit_distance (nearest->name, name);
+
+  if (distance < nearest->distance
+      || (distance == nearest->distance && nearest->best == NULL)) {
+    nearest->best = name;
+    nearest->distance = distance;
+  }
+}
+
+/* The keys that may follow: the engine's, and those of DRIVER, or of all
+ * drivers when it is NULL (not chosen yet). */
+struct key_list {
+  const struct blkmq_driver *driver;
+  struct nearest nearest;
+  struct text *text;
+  bool first;
+};
+
+static int
+offer_key (const struct blkmq_driver *driver, const struct blkmq_key *key,
+           void *opaque)
+{
+  struct key_list *list = opaque;
+
+  if (driver == NULL || list->driver == NULL || driver == list->driver)
+    nearest_offer (&list->nearest, key->name);
+  return 0;
+}
+
+static int
+print_key (const struct blkmq_driver *driver, const struct blkmq_key *key,
+           void *opaque)
+{
+  struct key_list *list = opaque;
+
+  if (driver != NULL && list->driver != NULL && driver != list->driver)
+    return 0;
+  text_add (list->text, "%s%s", list->first ? "" : ", ", key->name);
+  if (driver != NULL && list->driver == NULL)
+    text_add (list->text, " (driver=%s)", driver->name);
+  list->first = false;
+  return 0;
+}
+
+/* NAME is neither the engine's nor DRIVER's (NULL: nor any driver's). */
+static int
+no_such_key (const char *name, const struct blkmq_driver *driver,
+             struct blkmq_error *error)
+{
+  const struct blkmq_driver *owner = find_key_owner (name);
+  struct text text = text_begin_error (error);
+  struct key_list list = {
+    .driver = driver,
+    .nearest = nearest_begin (name),
+    .text = &text,
+    .first = true,
+  };
+
+  text_add_value (&text, name);
+  if (owner != NULL)
+    text_add (&text, ": a key of driver=%s, not of driver=%s", owner->name,
+              driver->name);
+  else {
+    text_add (&text, ": unknown key");
+    blkmq_for_each_key (offer_key, &list);
+    if (list.nearest.best != NULL)
+      text_add (&text, " (did you mean %s?)", list.nearest.best);
+  }
+  text_add (&text, "; keys are ");
+  blkmq_for_each_key (print_key, &list);
+  return -EINVAL;
+}
+
+static int
+no_such_driver (const char *value, struct blkmq_error *error)
+{
+  struct text text = text_begin_error (error);
+  struct nearest nearest = nearest_begin (value);
+  const struct blkmq_driver *driver;
+  char allowed[256];
+  size_t i;
+
+  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+    nearest_offer (&nearest, driver->name);
+  blkmq_key_allowed (find_engine_key ("driver"), allowed, sizeof allowed);
+  text_add (&text, "driver=");
+  text_add_value (&text, value);
+  text_add (&text, ": must be %s", allowed);
+  if (nearest.best != NULL)
+    text_add (&text, " (did you mean %s?)", nearest.best);
+  return -EINVAL;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Setting                                                                   */
+
+struct blkmq_config *
+blkmq_config_alloc (void)
+{
+  return calloc (1, sizeof (struct blkmq_config));
+}
+
+void
+blkmq_config_free (struct blkmq_config *config)
+{
+  size_t i;
+
+  if (config == NULL)
+    return;
+  for (i = 0; i < config->nr_entries; i++) {
+    free (config->entries[i].name);
+    free (config->entries[i].value);
+  }
+  free (config->entries);
+  free (config);
+}
+
+static int
+add_entry (struct blkmq_config *config, const char *name, const char *value,
+           struct blkmq_error *error)
+{
+  struct config_entry entry = { strdup (name), strdup (value) };
+  struct config_entry *entries;
+  struct text text;
+
+  if (entry.name == NULL || entry.value == NULL)
+    goto no_memory;
+  entries = reallocarray (config->entries, config->nr_entries + 1,
+                          sizeof entries[0]);
+  if (entries == NULL)
+    goto no_memory;
+  entries[config->nr_entries++] = entry;
+  config->entries = entries;
+  return 0;
+
+no_memory:
+  free (entry.name);
+  free (entry.value);
+  text = text_begin_error (error);
+  text_add_value (&text, name);
+  text_add (&text, ": out of memory");
+  return -ENOMEM;
+}
+
+int
+blkmq_config_set (struct blkmq_config *config, const char *name,
+                  const char *value, struct blkmq_error *error)
+{
+  const struct config_entry *entry;
+  const struct blkmq_driver *driver;
+  const struct blkmq_key *key;
+  struct text text;
+  uint64_t number;
+  int r;
+
+  assert (config != NULL && name != NULL && value != NULL);
+
+  driver = chosen_driver (config);
+  key = find_engine_key (name);
+  if (key == NULL && driver != NULL)
+    key = find_driver_key (driver, name);
+  /* Which driver's key it will be is not known before driver= was given, but
+   * somebody's it must be. */
+  if (key == NULL && (driver != NULL || find_key_owner (name) == NULL))
+    return no_such_key (name, driver, error);
+
+  entry = find_entry (config, name);
+  if (entry != NULL) {
+    text = text_begin_error (error);
+    text_add (&text, "%s=", name);
+    text_add_value (&text, value);
+    text_add (&text, ": given twice, first as %s=", name);
+    text_add_value (&text, entry->value);
+    text_add (&text, "; once is allowed");
+    return -EINVAL;
+  }
+
+  if (key != NULL) {
+    r = key_parse (key, value, &number, error);
+    if (r < 0)
+      return r;
+  }
+  if (strcmp (name, "driver") == 0 && registry_find (value) == NULL)
+    return no_such_driver (value, error);
+
+  return add_entry (config, name, value, error);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Checking the whole                                                        */
+
+/* Keys that came before driver= have not been looked at until now. */
+static int
+check_driver_keys (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  const struct blkmq_driver *driver = config_driver (config);
+  const struct blkmq_key *key;
+  uint64_t number;
+  size_t i;
+  int r;
+
+  for (i = 0; i < config->nr_entries; i++) {
+    const struct config_entry *entry = &config->entries[i];
+
+    if (find_engine_key (entry->name) != NULL)
+      continue;
+    key = find_driver_key (driver, entry->name);
+    if (key == NULL)
+      return no_such_key (entry->name, driver, error);
+    r = key_parse (key, entry->value, &number, error);
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+int
+blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
+{
+  struct text text;
+  uint64_t blocksize, max_sectors;
+  char allowed[256];
+  int r;
+
+  assert (config != NULL);
+
+  r = check_driver_keys (config, error);
+  if (r < 0)
+    return r;
+
+  text = text_begin_error (error);
+
+  if (!blkmq_config_is_set (config, "size")) {
+    blkmq_key_allowed (find_engine_key ("size"), allowed, sizeof allowed);
+    text_add (&text, "size: required; must be %s", allowed);
+    return -EINVAL;
+  }
+
+  /* A request carries whole blocks only. */
+  blocksize = blkmq_config_number (config, "blocksize");
+  max_sectors = blkmq_config_number (config, "max_sectors");
+  if (max_sectors * 512 % blocksize != 0) {
+    text_add (&text, "max_sectors=%s: contradicts blocksize=%s; ",
+              blkmq_config_string (config, "max_sectors"),
+              blkmq_config_string (config, "blocksize"));
+    text_add (&text,
+              "must be 0 or a multiple of %" PRIu64 " (512-byte sectors)",
+              blocksize / 512);
+    return -EINVAL;
+  }
+
+  /* A latency that nothing would obey is a mistake, whatever its value. */
+  if (blkmq_config_is_set (config, "completion_nsec")
+      && blkmq_config_number (config, "irqmode") != IRQMODE_TIMER) {
+    text_add (&text, "completion_nsec=");
+    text_add_value (&text, blkmq_config_string (config, "completion_nsec"));
+    text_add (&text, ": contradicts irqmode=%s; needs irqmode=timer",
+              blkmq_config_string (config, "irqmode"));
+    return -EINVAL;
+  }
+  return 0;
+}

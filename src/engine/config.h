@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * engine/config.h: what config.c, config-parse.c and keys.c share, and what
+ * the rest of the engine asks of a configuration beyond blkmq.h.
+ *
+ * Include the file that configure makes as <config.h>, this one as
+ * "engine/config.h".
+ */
+
+#ifndef BLKMQ_ENGINE_CONFIG_H
+#define BLKMQ_ENGINE_CONFIG_H
+
+#include "blkmq.h"
+
+/* keys.c: the engine's own keys. */
+extern const struct blkmq_key engine_keys[];
+extern const size_t nr_engine_keys;
+
+/* config.c: the driver in force, never NULL. */
+const struct blkmq_driver *config_driver (const struct blkmq_config *config);
+
+/* config.c: the key NAME of a table, or NULL. */
+const struct blkmq_key *key_find (const struct blkmq_key *keys, size_t nr_keys,
+                                  const char *name);
+
+/* config-parse.c: parse VALUE as KEY's.  0, with the number in KEY's unit (0
+ * for a string) in *NUMBER; or -EINVAL and ERROR. */
+int key_parse (const struct blkmq_key *key, const char *value,
+               uint64_t *number, struct blkmq_error *error);
+
+/* config-parse.c: is the declaration itself in order?  -EINVAL and ERROR. */
+int key_check (const struct blkmq_key *key, struct blkmq_error *error);
+
+/* config-parse.c: text put together in a buffer of fixed size.  What does not
+ * fit is cut off, and "..." at the end says so. */
+struct text {
+  char *buf;
+  size_t size, used;
+};
+
+struct text text_begin (char *buf, size_t size);
+void text_add (struct text *text, const char *format, ...)
+  __attribute__ ((format (printf, 2, 3)));
+/* A user's string: shortened, control characters replaced. */
+void text_add_value (struct text *text, const char *value);
+
+/* The same, into ERROR, which may be NULL. */
+struct text text_begin_error (struct blkmq_error *error);
+
+#endif /* BLKMQ_ENGINE_CONFIG_H */

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * disk.c: builds a disk from a configuration, starts it and takes it down.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "engine/disk.h"
+#include "engine/dispatch.h"
+#include "engine/freeze.h"
+#include "engine/registry.h"
+
+int
+error_set (struct blkmq_error *error, int r, const char *fmt, ...)
+{
+  va_list args;
+
+  if (error != NULL) {
+    va_start (args, fmt);
+    vsnprintf (error->message, sizeof error->message, fmt, args);
+    va_end (args);
+  }
+  return r;
+}
+
+/* ---- alloc ---- */
+
+static void
+set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
+{
+  uint64_t max_sectors = blkmq_config_number (config, "max_sectors");
+
+  limits->size_bytes = blkmq_config_number (config, "size");
+  limits->logical_block_bytes
+    = (uint32_t)blkmq_config_number (config, "blocksize");
+  /* No limit of the user's: as much as an NBD request can carry. */
+  limits->max_transfer_bytes
+    = max_sectors != 0 ? (uint32_t)(max_sectors * 512) : UINT32_C (1) << 31;
+  limits->max_segments = UINT32_MAX;
+  limits->rotational = blkmq_config_number (config, "rotational");
+  limits->read_only = blkmq_config_number (config, "readonly");
+}
+
+/* A driver that makes limits wider, or leaves none, is a bug in the driver,
+ * but one that an embedder can make: say so instead of asserting. */
+static int
+check_limits (const struct blkmq_limits *before,
+              const struct blkmq_limits *after, const char *driver,
+              struct blkmq_error *error)
+{
+  uint32_t block = after->logical_block_bytes;
+
+  if (after->size_bytes == 0 || after->size_bytes > INT64_MAX
+      || after->max_segments == 0
+      || after->max_segments > before->max_segments
+      || after->max_transfer_bytes > before->max_transfer_bytes
+      || block < before->logical_block_bytes || (block & (block - 1)) != 0
+      || after->max_transfer_bytes < block
+      || (after->max_discard_bytes != 0 && after->max_discard_bytes < block)
+      || (after->max_write_zeroes_bytes != 0
+          && after->max_write_zeroes_bytes < block))
+    return error_set (error, -EINVAL,
+                      "driver=%s: its open set limits that make no sense",
+                      driver);
+  return 0;
+}
+
+static int
+draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
+{
+  if (blkmq_config_is_set (config, "seed"))
+    disk->seed = blkmq_config_number (config, "seed");
+  else if (getrandom (&disk->seed, sizeof disk->seed, 0)
+           != sizeof disk->seed)
+    return -EIO;
+  return 0;
+}
+
+static void
+set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
+             const struct blkmq_config *config)
+{
+  h->disk = disk;
+  h->index = index;
+  h->driver = disk->driver;
+  h->clock = disk->clock;
+  h->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
+  h->ends_inline
+    = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
+  h->completion_ns = blkmq_config_number (config, "completion_nsec");
+  h->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
+}
+
+static int
+init_hctxs (struct blkmq_disk *disk, const struct blkmq_config *config,
+            const struct disk_options *options, struct blkmq_error *error)
+{
+  size_t bytes = disk->nr_hw_queues * sizeof disk->hctxs[0];
+  int r;
+
+  disk->hctxs = aligned_alloc (CACHE_LINE_BYTES, bytes);
+  if (disk->hctxs == NULL)
+    return error_set (error, -ENOMEM, "no memory for submit_queues=%u",
+                      disk->nr_hw_queues);
+  memset (disk->hctxs, 0, bytes);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    set_up_hctx (disk, &disk->hctxs[i], i, config);
+    r = hctx_init (&disk->hctxs[i], disk->queue_depth,
+                   options->manual_loops ? LOOP_MANUAL : LOOP_OWN);
+    if (r < 0)
+      return error_set (error, r,
+                        "setting up hctx %u of %u with %u requests: %s", i,
+                        disk->nr_hw_queues, disk->queue_depth, strerror (-r));
+    disk->nr_hctxs++;
+  }
+  return 0;
+}
+
+/* Works for a disk that is set up in part as well. */
+static void
+disk_free (struct blkmq_disk *disk)
+{
+  while (disk->nr_hctxs > 0)
+    hctx_exit (&disk->hctxs[--disk->nr_hctxs], disk->queue_depth);
+  free (disk->hctxs);
+  if (disk->driver_data != NULL && disk->driver->close != NULL)
+    disk->driver->close (disk->driver_data);
+  pthread_cond_destroy (&disk->drained);
+  pthread_mutex_destroy (&disk->drain_lock);
+  pthread_mutex_destroy (&disk->control_lock);
+  free (disk);
+}
+
+static int
+open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
+             struct blkmq_error *error)
+{
+  struct blkmq_limits before;
+  int r;
+
+  set_limits (&disk->limits, config);
+  before = disk->limits;
+  if (error != NULL)
+    error->message[0] = '\0';
+  r = disk->driver->open (config, disk->seed, &disk->limits,
+                          &disk->driver_data, error);
+  if (r < 0) {
+    if (error != NULL && error->message[0] == '\0')
+      error_set (error, r, "driver=%s: %s", disk->driver->name,
+                 strerror (-r));
+    return r;
+  }
+  return check_limits (&before, &disk->limits, disk->driver->name, error);
+}
+
+int
+disk_alloc (struct blkmq_config *config, const struct disk_options *options,
+            struct blkmq_disk **result, struct blkmq_error *error)
+{
+  struct blkmq_disk *disk;
+  int r;
+
+  r = blkmq_config_check (config, error);
+  if (r < 0)
+    return r;
+  disk = calloc (1, sizeof *disk);
+  if (disk == NULL)
+    return error_set (error, -ENOMEM, "no memory for a disk");
+  pthread_mutex_init (&disk->control_lock, NULL);
+  pthread_mutex_init (&disk->drain_lock, NULL);
+  pthread_cond_init (&disk->drained, NULL);
+  atomic_init (&disk->refs, 1);
+  clock_init_real (&disk->own_clock);
+  disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
+  disk->driver = registry_find (blkmq_config_string (config, "driver"));
+  assert (disk->driver != NULL); /* blkmq_config_check has seen to it */
+  disk->nr_hw_queues = (unsigned)blkmq_config_number (config, "submit_queues");
+  disk->queue_depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+
+  r = draw_seed (disk, config);
+  if (r < 0) {
+    error_set (error, r, "no random number to be had for a seed");
+    goto free_disk;
+  }
+  r = open_driver (disk, config, error);
+  if (r < 0)
+    goto free_disk;
+  r = init_hctxs (disk, config, options, error);
+  if (r < 0)
+    goto free_disk;
+  *result = disk;
+  return 0;
+
+ free_disk:
+  disk_free (disk);
+  return r;
+}
+
+int
+blkmq_disk_alloc (struct blkmq_config *config, struct blkmq_disk **disk,
+                  struct blkmq_error *error)
+{
+  static const struct disk_options defaults;
+
+  return disk_alloc (config, &defaults, disk, error);
+}
+
+int
+blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
+                      struct ev_loop *loop)
+{
+  int r;
+
+  if (index >= disk->nr_hw_queues)
+    return -EINVAL;
+  pthread_mutex_lock (&disk->control_lock);
+  r = disk->started ? -EBUSY : hctx_lend_loop (&disk->hctxs[index], loop);
+  pthread_mutex_unlock (&disk->control_lock);
+  return r;
+}
+
+/* ---- start, remove, references ---- */
+
+int
+blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
+{
+  unsigned i;
+  int r = 0;
+
+  pthread_mutex_lock (&disk->control_lock);
+  assert (!disk->started && !disk->removed);
+  for (i = 0; i < disk->nr_hw_queues; i++) {
+    r = loop_start (disk->hctxs[i].loop);
+    if (r < 0)
+      break;
+  }
+  if (r < 0) {
+    error_set (error, r, "starting the thread of hctx %u of %u: %s", i,
+               disk->nr_hw_queues, strerror (-r));
+    while (i-- > 0)
+      loop_stop (disk->hctxs[i].loop);
+  }
+  else
+    disk->started = true;
+  pthread_mutex_unlock (&disk->control_lock);
+  return r;
+}
+
+void
+blkmq_disk_remove (struct blkmq_disk *disk)
+{
+  pthread_mutex_lock (&disk->control_lock);
+  if (disk->started && !disk->removed) {
+    freeze_remove_locked (disk);
+    disk->removed = true;
+  }
+  pthread_mutex_unlock (&disk->control_lock);
+}
+
+void
+blkmq_disk_get (struct blkmq_disk *disk)
+{
+  atomic_fetch_add_explicit (&disk->refs, 1, memory_order_relaxed);
+}
+
+void
+blkmq_disk_put (struct blkmq_disk *disk)
+{
+  if (disk == NULL
+      || atomic_fetch_sub_explicit (&disk->refs, 1, memory_order_acq_rel) > 1)
+    return;
+  blkmq_disk_remove (disk);
+  disk_free (disk);
+}
+
+/* ---- what it is ---- */
+
+const struct blkmq_limits *
+blkmq_disk_limits (const struct blkmq_disk *disk)
+{
+  return &disk->limits;
+}
+
+unsigned
+blkmq_disk_nr_hw_queues (const struct blkmq_disk *disk)
+{
+  return disk->nr_hw_queues;
+}
+
+unsigned
+blkmq_disk_queue_depth (const struct blkmq_disk *disk)
+{
+  return disk->queue_depth;
+}
+
+uint64_t
+blkmq_disk_seed (const struct blkmq_disk *disk)
+{
+  return disk->seed;
+}
+
+const char *
+blkmq_disk_driver_name (const struct blkmq_disk *disk)
+{
+  return disk->driver->name;
+}
+
+int
+blkmq_disk_extents (struct blkmq_disk *disk, uint64_t offset_bytes,
+                    uint64_t bytes,
+                    int (*fn) (uint64_t offset_bytes, uint64_t bytes,
+                               unsigned type, void *opaque),
+                    void *opaque)
+{
+  uint64_t size = disk->limits.size_bytes;
+
+  if (bytes == 0 || offset_bytes > size || bytes > size - offset_bytes)
+    return -EINVAL;
+  if (disk->driver->extents == NULL)
+    return fn (offset_bytes, bytes, 0, opaque);
+  return disk->driver->extents (disk->driver_data, offset_bytes, bytes, fn,
+                                opaque);
+}
+
+/* ---- tests ---- */
+
+void
+disk_turn (struct blkmq_disk *disk)
+{
+  bool again;
+
+  do {
+    again = false;
+    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+      again |= loop_turn (disk->hctxs[i].loop);
+  } while (again);
+}

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dispatch.c: takes tags for ios and hands requests to the driver.
+ *
+ * Two ways lead to queue_rq.  The fast one, dispatch_ios, is the submitter's
+ * own: tag, fill, issue, without a lock.  Whatever cannot go that way (no tag,
+ * BUSY, quiesced, frozen, others waiting already) is put on the wait list (an
+ * io) or the queue (a request), and hctx_run, one thread at a time, takes it
+ * from there in order.
+ *
+ * No lost wake-up: whoever makes something possible (puts a tag, gives back,
+ * unfreezes, unquiesces) does so first and then looks for somebody who waits;
+ * whoever waits enters the list first and then looks again (its own hctx_run).
+ * A full barrier stands between the two steps on both sides.
+ *
+ * No starvation: a newcomer joins the list while somebody is on it.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+
+#include "engine/barrier.h"
+#include "engine/disk.h"
+#include "engine/dispatch.h"
+#include "engine/io.h"
+#include "engine/sync.h"
+#include "engine/timeout.h"
+
+/* How many requests of others a thread dispatches before it hands over to the
+ * loop: a submitter has a reply of its own to send. */
+#define RUN_BUDGET_SUBMITTER 32
+#define RUN_BUDGET_LOOP 256
+
+/* The kernel's BLK_MQ_RESOURCE_DELAY. */
+#define RERUN_DELAY_NS UINT64_C (3000000)
+
+/* ---- the queue and the wait list ---- */
+
+void
+queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
+{
+  pthread_mutex_lock (&h->lock);
+  if (at_head) {
+    r->next = h->queue;
+    h->queue = r;
+    if (r->next == NULL)
+      h->queue_tail = &r->next;
+  }
+  else {
+    r->next = NULL;
+    *h->queue_tail = r;
+    h->queue_tail = &r->next;
+  }
+  atomic_fetch_add (&h->nr_queued, 1);
+  pthread_mutex_unlock (&h->lock);
+}
+
+static void
+queue_unlink_locked (struct blkmq_hctx *h, struct request **link)
+{
+  struct request *r = *link;
+
+  *link = r->next;
+  if (h->queue_tail == &r->next)
+    h->queue_tail = link;
+  atomic_fetch_sub (&h->nr_queued, 1);
+}
+
+void
+queue_remove (struct blkmq_hctx *h, struct request *r)
+{
+  struct request **link;
+  bool found;
+
+  pthread_mutex_lock (&h->lock);
+  for (link = &h->queue; *link != NULL && *link != r; link = &(*link)->next)
+    ;
+  found = *link != NULL;
+  if (found) {
+    queue_unlink_locked (h, link);
+    if (h->queue == NULL)
+      atomic_store (&h->stalled, false);
+  }
+  pthread_mutex_unlock (&h->lock);
+  if (found)
+    request_drop_queued (r);
+}
+
+static void
+wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  *io->priv.link = io->priv.next;
+  if (io->priv.next != NULL)
+    io->priv.next->priv.link = io->priv.link;
+  else
+    h->wait_tail = io->priv.link;
+  io->priv.link = NULL;
+  atomic_fetch_sub (&h->nr_waiting, 1);
+  if (io->priv.tag_wait != NULL)
+    completion_signal (io->priv.tag_wait);
+}
+
+void
+wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  bool removed;
+
+  pthread_mutex_lock (&h->lock);
+  /* Removal sets the flag before it empties the list under the lock. */
+  removed = atomic_load (&h->flags) & HCTX_REMOVED;
+  if (!removed) {
+    io->priv.next = NULL;
+    io->priv.link = h->wait_tail;
+    *h->wait_tail = io;
+    h->wait_tail = &io->priv.next;
+    atomic_fetch_add (&h->nr_waiting, 1);
+  }
+  pthread_mutex_unlock (&h->lock);
+  if (removed) {
+    if (io->priv.tag_wait != NULL)
+      completion_signal (io->priv.tag_wait);
+    io_reject (h, io, BLKMQ_STS_OFFLINE);
+    return;
+  }
+  /* Look again: a tag put before we were seen is nobody else's to find. */
+  hctx_ask_run (h);
+}
+
+unsigned
+wait_abort (struct blkmq_hctx *h,
+            bool (*match) (struct blkmq_io *io, void *opaque), void *opaque,
+            enum blkmq_status status)
+{
+  struct blkmq_io *io, *next, *taken = NULL, **taken_tail = &taken;
+  unsigned nr = 0;
+
+  pthread_mutex_lock (&h->lock);
+  for (io = h->wait; io != NULL; io = next) {
+    next = io->priv.next;
+    if (match != NULL && !match (io, opaque))
+      continue;
+    wait_unlink_locked (h, io);
+    io->priv.next = NULL;
+    *taken_tail = io;
+    taken_tail = &io->priv.next;
+  }
+  pthread_mutex_unlock (&h->lock);
+  for (io = taken; io != NULL; io = next, nr++) {
+    next = io->priv.next;
+    io_reject (h, io, status);
+  }
+  return nr;
+}
+
+/* ---- to the driver ---- */
+
+static bool
+any_other_in_flight (struct blkmq_hctx *h, struct request *self)
+{
+  int tag = -1;
+
+  while ((tag = tag_map_next_taken (&h->tags, (unsigned)(tag + 1)))
+         != NO_TAG) {
+    struct request *r = hctx_tag_request (h, (unsigned)tag);
+    uint64_t word = atomic_load (&r->word);
+
+    if (r != self && word_state (word) == WORD_IN_FLIGHT
+        && (word & WORD_HELD))
+      return true;
+    if (tag + 1 == (int)h->tags.depth)
+      break;
+  }
+  return false;
+}
+
+/* The driver refused R.  Nothing more is dispatched until somebody wakes the
+ * queue: the next give-back, if there is one to come, or else the timer. */
+static void
+busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
+      enum blkmq_queue_result why)
+{
+  if (request_return (r, token) != REQUEST_QUEUED)
+    return;
+  count (&h->busy);
+  if (!r->accepted)
+    atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
+  atomic_store (&h->stalled, true);
+  queue_insert (h, r, true);
+
+  barrier_full (); /* pairs with the one in hctx_gave_back */
+  if (why == BLKMQ_BUSY_DEVICE && any_other_in_flight (h, r))
+    return;
+  timer_arm (&h->heap, &h->rerun_timer,
+             clock_now_ns (h->clock) + RERUN_DELAY_NS, 0);
+}
+
+static void
+before_issue (struct thread_slot *slot, struct blkmq_hctx *h,
+              struct request *r)
+{
+  if (h->io_timeout_ns != 0 && !r->accepted)
+    atomic_store_explicit (&r->deadline_ns, timeout_deadline_ns (h),
+                           memory_order_relaxed);
+  /* Before the word says IN_FLIGHT, so that a scan that sees that sees us. */
+  atomic_store_explicit (&slot->queueing, r, memory_order_relaxed);
+}
+
+/* False: the driver is busy. */
+static bool
+call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
+               struct request *r, blkmq_token token)
+{
+  enum blkmq_queue_result result;
+
+  if (h->io_timeout_ns != 0)
+    timeout_arm_scan (h);
+  result = h->driver->queue_rq (h, &r->rq, token);
+  atomic_store_explicit (&slot->queueing, NULL, memory_order_release);
+  if (__builtin_expect (result == BLKMQ_QUEUED, 1))
+    return true;
+  busy (h, r, token, result);
+  return false;
+}
+
+static bool
+issue_queued (struct thread_slot *slot, struct blkmq_hctx *h,
+              struct request *r)
+{
+  blkmq_token token;
+
+  before_issue (slot, h, r);
+  if (!request_issue (r, &token)) {
+    atomic_store_explicit (&slot->queueing, NULL, memory_order_release);
+    return true;
+  }
+  return call_queue_rq (slot, h, r, token);
+}
+
+/* R has its tag and is filled in: to the driver, or behind those who wait for
+ * the driver already.  True if the driver has taken it. */
+static bool
+start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
+       unsigned flags)
+{
+  atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
+  if ((flags & HCTX_QUIESCED)
+      || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
+    request_start (r);
+    queue_insert (h, r, false);
+    if (!(flags & HCTX_QUIESCED) && !atomic_load (&h->stalled))
+      hctx_ask_run (h);
+    return false;
+  }
+  before_issue (slot, h, r);
+  return call_queue_rq (slot, h, r, request_start_issue (r));
+}
+
+/* Take a tag for a new request.  FLAGS receives the hctx's flags as they were
+ * after the tag was taken; with FROZEN or REMOVED there is no tag. */
+static int
+take_tag (struct thread_slot *slot, struct blkmq_hctx *h, unsigned *flags)
+{
+  int tag = tag_map_get (&h->tags, slot->id);
+
+  if (tag == NO_TAG) {
+    *flags = atomic_load (&h->flags);
+    return NO_TAG;
+  }
+  barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
+  *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
+  if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED), 0)) {
+    tag_map_put (&h->tags, (unsigned)tag);
+    barrier_after_rmw ();
+    hctx_notify_drain (h);
+    return NO_TAG;
+  }
+  return tag;
+}
+
+static void
+dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
+             struct blkmq_io *io, bool *ring)
+{
+  const struct blkmq_limits *limits = &h->disk->limits;
+  struct request *r;
+  unsigned flags = 0;
+  bool more, split = io->priv.state == IO_SPLIT;
+  int tag;
+
+  do {
+    tag = NO_TAG;
+    if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) == 0)
+      tag = take_tag (slot, h, &flags);
+    if (__builtin_expect (tag == NO_TAG, 0)) {
+      if (flags & HCTX_REMOVED)
+        io_reject (h, io, BLKMQ_STS_OFFLINE);
+      else if (io->flags & BLKMQ_IO_NOWAIT)
+        io_reject (h, io, BLKMQ_STS_AGAIN);
+      else
+        wait_append (h, io);
+      return;
+    }
+    r = hctx_tag_request (h, (unsigned)tag);
+    io_take_part (limits, io, r);
+    more = io_has_more (io);
+    if (!more && io->priv.tag_wait != NULL)
+      completion_signal (io->priv.tag_wait);
+    /* From here a single io may be gone. */
+    *ring |= start (slot, h, r, flags);
+  } while (more);
+  if (split)
+    io_parts_end (io, BLKMQ_STS_OK);
+}
+
+/* Ring the doorbell and leave the dispatch section. */
+static void
+dispatch_end (struct thread_slot *slot, struct blkmq_hctx *h, bool ring)
+{
+  if (ring && h->driver->commit_rqs != NULL)
+    h->driver->commit_rqs (h);
+  atomic_store_explicit (&slot->dispatching, NULL, memory_order_release);
+}
+
+void
+dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
+              struct blkmq_io *first)
+{
+  struct blkmq_io *io, *next;
+  enum blkmq_status status;
+  bool ring = false;
+
+  /* Quiesce looks for this mark after it has set its flag; we look at the flag
+   * after taking a tag, which is a full barrier. */
+  atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
+  for (io = first; io != NULL; io = next) {
+    next = io->priv.next;
+    status = io_prepare (h->disk, io);
+    if (__builtin_expect (status != BLKMQ_STS_OK, 0)) {
+      if (io->priv.tag_wait != NULL)
+        completion_signal (io->priv.tag_wait);
+      io_reject (h, io, status);
+    }
+    else
+      dispatch_io (slot, h, io, &ring);
+  }
+  dispatch_end (slot, h, ring);
+}
+
+/* ---- the queue's runner ---- */
+
+/* One step of hctx_run: dispatch the head of the queue, or give a tag to the
+ * head of the wait list.  False: nothing can be done now.  Called and
+ * returns with the lock held; drops it meanwhile. */
+static bool
+run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
+{
+  unsigned flags = atomic_load (&h->flags);
+  struct request *r = h->queue;
+  struct blkmq_io *io = h->wait;
+  bool more, split, taken;
+  int tag;
+
+  if (r != NULL) {
+    if ((flags & HCTX_QUIESCED) || atomic_load (&h->stalled))
+      return false;
+    queue_unlink_locked (h, &h->queue);
+    pthread_mutex_unlock (&h->lock);
+    taken = issue_queued (slot, h, r);
+    *ring |= taken;
+    pthread_mutex_lock (&h->lock);
+    return taken;
+  }
+
+  if (io == NULL || (flags & (HCTX_QUIESCED | HCTX_FROZEN | HCTX_REMOVED)))
+    return false;
+  tag = take_tag (slot, h, &flags);
+  if (tag == NO_TAG)
+    return false;
+  r = hctx_tag_request (h, (unsigned)tag);
+  io_take_part (&h->disk->limits, io, r);
+  more = io_has_more (io);
+  split = io->priv.state == IO_SPLIT;
+  if (!more)
+    wait_unlink_locked (h, io);
+  pthread_mutex_unlock (&h->lock);
+  *ring |= start (slot, h, r, flags);
+  if (!more && split)
+    io_parts_end (io, BLKMQ_STS_OK);
+  pthread_mutex_lock (&h->lock);
+  return true;
+}
+
+void
+hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
+{
+  unsigned budget = slot->on_loop ? RUN_BUDGET_LOOP : RUN_BUDGET_SUBMITTER;
+  bool ring = false, hand_over = false;
+
+  atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
+  barrier_full (); /* the mark before the flags: pairs with quiesce */
+  pthread_mutex_lock (&h->lock);
+  if (h->running) {
+    h->rerun = true;
+    pthread_mutex_unlock (&h->lock);
+    dispatch_end (slot, h, false);
+    return;
+  }
+  h->running = true;
+  do {
+    h->rerun = false;
+    while (run_one_locked (slot, h, &ring)) {
+      if (--budget == 0) {
+        hand_over = h->queue != NULL || h->wait != NULL;
+        break;
+      }
+    }
+  } while (h->rerun && budget > 0);
+  hand_over |= h->rerun;
+  h->running = false;
+  pthread_mutex_unlock (&h->lock);
+  if (hand_over)
+    loop_kick (h->loop);
+  dispatch_end (slot, h, ring);
+}
+
+/* ---- in and out ---- */
+
+struct thread_slot *
+engine_enter (void)
+{
+  struct thread_slot *slot = thread_self ();
+
+  slot->depth++;
+  return slot;
+}
+
+void
+engine_note_io (struct thread_slot *slot, struct blkmq_io *io)
+{
+  io->priv.next = NULL;
+  *slot->ios_tail = io;
+  slot->ios_tail = &io->priv.next;
+}
+
+static struct blkmq_io *
+pop_noted_io (struct thread_slot *slot)
+{
+  struct blkmq_io *io = slot->ios;
+
+  slot->ios = io->priv.next;
+  if (slot->ios == NULL)
+    slot->ios_tail = &slot->ios;
+  io->priv.next = NULL;
+  return io;
+}
+
+void
+engine_hand_over (struct thread_slot *slot)
+{
+  while (slot->ios != NULL) {
+    struct blkmq_io *io = pop_noted_io (slot);
+    struct blkmq_hctx *h = io->priv.submitter->hctx;
+    enum blkmq_status status = io_prepare (h->disk, io);
+
+    if (status == BLKMQ_STS_OK)
+      wait_append (h, io);
+    else
+      io_reject (h, io, status);
+  }
+  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+    struct blkmq_hctx *h
+      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+
+    if (h == NULL)
+      continue;
+    loop_kick (h->loop);
+    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
+    slot->nr_runs--;
+  }
+}
+
+static void
+drain_runs (struct thread_slot *slot)
+{
+  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+    struct blkmq_hctx *h
+      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+
+    if (h == NULL)
+      continue;
+    /* Note that is kept until the dispatching mark stands in its place. */
+    atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
+    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
+    slot->nr_runs--;
+    hctx_run (slot, h);
+  }
+}
+
+void
+engine_leave (struct thread_slot *slot)
+{
+  if (slot->depth == 1) {
+    while (slot->ios != NULL || slot->nr_runs > 0) {
+      if (slot->ios != NULL) {
+        struct blkmq_io *io = pop_noted_io (slot);
+
+        dispatch_ios (slot, io->priv.submitter->hctx, io);
+      }
+      if (slot->nr_runs > 0)
+        drain_runs (slot);
+    }
+  }
+  slot->depth--;
+}

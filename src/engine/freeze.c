@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * freeze.c: quiesce, freeze and removal: the three ways to make a disk still.
+ * Any thread that may block; control_lock lets one at a time.
+ *
+ * All three set a flag on each hctx, pass a full barrier, and then look for
+ * those who could not see the flag in time: threads by their marks (thread.h),
+ * requests by their tags.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <time.h>
+
+#include "engine/barrier.h"
+#include "engine/dispatch.h"
+#include "engine/disk.h"
+#include "engine/freeze.h"
+#include "engine/hctx.h"
+#include "engine/thread.h"
+
+static void
+set_flag (struct blkmq_disk *disk, unsigned flag)
+{
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    atomic_fetch_or (&disk->hctxs[i].flags, flag);
+  barrier_full ();
+}
+
+/* Clear FLAG and let go on what it had held up. */
+static void
+clear_flag (struct blkmq_disk *disk, unsigned flag)
+{
+  struct thread_slot *slot = engine_enter ();
+
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    struct blkmq_hctx *h = &disk->hctxs[i];
+
+    atomic_fetch_and (&h->flags, ~flag);
+    barrier_full ();
+    if (flag == HCTX_QUIESCED)
+      atomic_store (&h->stalled, false);
+    hctx_run (slot, h);
+  }
+  engine_leave (slot);
+}
+
+/* ---- quiesce ---- */
+
+int
+blkmq_quiesce (struct blkmq_disk *disk)
+{
+  if (thread_must_not_block (thread_self ()))
+    return -EDEADLK;
+  pthread_mutex_lock (&disk->control_lock);
+  if (disk->quiesce_depth++ == 0)
+    set_flag (disk, HCTX_QUIESCED);
+  pthread_mutex_unlock (&disk->control_lock);
+
+  /* For a nested one as well: it returns when the disk is quiet. */
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    thread_wait_dispatching (&disk->hctxs[i]);
+  return 0;
+}
+
+void
+blkmq_unquiesce (struct blkmq_disk *disk)
+{
+  pthread_mutex_lock (&disk->control_lock);
+  if (--disk->quiesce_depth == 0)
+    clear_flag (disk, HCTX_QUIESCED);
+  pthread_mutex_unlock (&disk->control_lock);
+}
+
+/* ---- waiting until nothing is left ---- */
+
+/* Sleep until something was released or ended since EVENTS was read.  Bounded,
+ * because not all that is waited for tells: an outside reference is counted
+ * just after it is taken. */
+static void
+sleep_for_drain (struct blkmq_disk *disk, uint64_t events)
+{
+  struct timespec until;
+
+  clock_gettime (CLOCK_MONOTONIC, &until);
+  until.tv_nsec += 20000000;
+  if (until.tv_nsec >= 1000000000) {
+    until.tv_sec++;
+    until.tv_nsec -= 1000000000;
+  }
+  pthread_mutex_lock (&disk->drain_lock);
+  if (disk->drain_events == events)
+    pthread_cond_timedwait (&disk->drained, &disk->drain_lock, &until);
+  pthread_mutex_unlock (&disk->drain_lock);
+}
+
+static uint64_t
+drain_events (struct blkmq_disk *disk)
+{
+  uint64_t events;
+
+  pthread_mutex_lock (&disk->drain_lock);
+  events = disk->drain_events;
+  pthread_mutex_unlock (&disk->drain_lock);
+  return events;
+}
+
+/* Call FN for each taken tag; it says whether that one is to be waited for. */
+static bool
+any_taken (struct blkmq_disk *disk,
+           bool (*fn) (struct request *r, uint64_t word, void *opaque),
+           void *opaque)
+{
+  bool wait = false;
+
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    struct blkmq_hctx *h = &disk->hctxs[i];
+
+    for (unsigned tag = 0; tag < disk->queue_depth; tag++) {
+      struct request *r = hctx_tag_request (h, tag);
+
+      if (tag_map_is_taken (&h->tags, tag)
+          && fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
+                 opaque))
+        wait = true;
+    }
+  }
+  return wait;
+}
+
+/* ---- freeze ---- */
+
+struct held_list {
+  blkmq_handle *handles;
+  unsigned max, nr;
+};
+
+static bool
+is_unfinished (struct request *r, uint64_t word, void *opaque)
+{
+  struct held_list *list = opaque;
+
+  if ((word & (WORD_HELD | WORD_ENDED)) != (WORD_HELD | WORD_ENDED)
+      || atomic_load_explicit (&r->cause, memory_order_relaxed)
+           != BLKMQ_CAUSE_TIMEOUT)
+    return true;
+  if (list->nr < list->max)
+    list->handles[list->nr] = name_make (word, r->rq.hctx->index, r->tag);
+  list->nr++;
+  return false;
+}
+
+int
+blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
+{
+  struct held_list list = { held, held != NULL ? max : 0, 0 };
+  uint64_t events;
+
+  if (thread_must_not_block (thread_self ()))
+    return -EDEADLK;
+  pthread_mutex_lock (&disk->control_lock);
+  if (disk->removed) {
+    pthread_mutex_unlock (&disk->control_lock);
+    return -ENODEV;
+  }
+  if (disk->freeze_depth++ == 0)
+    set_flag (disk, HCTX_FROZEN);
+  pthread_mutex_unlock (&disk->control_lock);
+
+  for (;;) {
+    events = drain_events (disk);
+    list.nr = 0;
+    if (!any_taken (disk, is_unfinished, &list))
+      return (int)list.nr;
+    sleep_for_drain (disk, events);
+  }
+}
+
+void
+blkmq_unfreeze (struct blkmq_disk *disk)
+{
+  pthread_mutex_lock (&disk->control_lock);
+  if (--disk->freeze_depth == 0)
+    clear_flag (disk, HCTX_FROZEN);
+  pthread_mutex_unlock (&disk->control_lock);
+}
+
+/* ---- removal ---- */
+
+/* End what is on the engine's own lists. */
+static void
+end_lists (struct blkmq_hctx *h)
+{
+  struct request *r, *next;
+
+  wait_abort (h, NULL, NULL, BLKMQ_STS_OFFLINE);
+
+  pthread_mutex_lock (&h->lock);
+  r = h->queue;
+  h->queue = NULL;
+  h->queue_tail = &h->queue;
+  atomic_store (&h->nr_queued, 0);
+  pthread_mutex_unlock (&h->lock);
+  for (; r != NULL; r = next) {
+    next = r->next;
+    /* HELD, by us, stands for a reference here. */
+    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+    request_drop_queued (r);
+  }
+}
+
+/* Call FN for each request with a reference, whatever its state. */
+static void
+for_each_taken (struct blkmq_hctx *h, void (*fn) (struct request *r,
+                                                  uint64_t token))
+{
+  for (unsigned tag = 0; tag < h->tags.depth; tag++) {
+    struct request *r = hctx_tag_request (h, tag);
+    uint64_t token
+      = name_make (atomic_load_explicit (&r->word, memory_order_acquire),
+                   h->index, tag);
+
+    if (tag_map_is_taken (&h->tags, tag) && request_try_get (r, token)) {
+      fn (r, token);
+      request_put (r);
+    }
+  }
+}
+
+static void
+claim_for_removal (struct request *r, uint64_t token)
+{
+  if (!(atomic_load_explicit (&r->word, memory_order_acquire) & WORD_ENDED))
+    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+}
+
+/* The driver was stopped: what it still has is ours. */
+static void
+take_back_from_driver (struct request *r, uint64_t token)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+
+  if (word & WORD_HELD)
+    request_take_back (r, token, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+}
+
+/* Everybody but outside references has let go? */
+static bool
+is_unreleased (struct request *r, uint64_t word, void *opaque)
+{
+  unsigned outside = atomic_load (&r->outside);
+
+  return (word & WORD_HELD) || word_refs (word) == 0
+         || word_refs (word) != outside;
+}
+
+static void
+wait_released (struct blkmq_disk *disk)
+{
+  uint64_t events;
+
+  for (;;) {
+    events = drain_events (disk);
+    if (!any_taken (disk, is_unreleased, NULL))
+      return;
+    sleep_for_drain (disk, events);
+  }
+}
+
+static void
+end_everything (struct blkmq_disk *disk)
+{
+  /* Twice round the lists: those who were dispatching may still have added
+   * to them, and nobody can after that. */
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    end_lists (&disk->hctxs[i]);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    thread_wait_dispatching (&disk->hctxs[i]);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    end_lists (&disk->hctxs[i]);
+    for_each_taken (&disk->hctxs[i], claim_for_removal);
+  }
+
+  if (disk->driver->stop != NULL)
+    disk->driver->stop (disk->driver_data);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    end_lists (&disk->hctxs[i]); /* requeued before the stop */
+    for_each_taken (&disk->hctxs[i], take_back_from_driver);
+  }
+}
+
+void
+freeze_remove_locked (struct blkmq_disk *disk)
+{
+  struct thread_slot *slot;
+
+  set_flag (disk, HCTX_REMOVED);
+  slot = engine_enter_from_below ();
+  end_everything (disk);
+  engine_leave_from_below (slot);
+
+  /* Without their loops nothing ends but by our hand; one more turn ends what
+   * was on its way there. */
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    loop_stop (disk->hctxs[i].loop);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    hctx_kicked (&disk->hctxs[i]);
+
+  wait_released (disk);
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    thread_wait_gone (&disk->hctxs[i]);
+}

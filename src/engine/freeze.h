@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * freeze.h: removal, as disk.c calls it.
+ */
+
+#ifndef BLKMQ_ENGINE_FREEZE_H
+#define BLKMQ_ENGINE_FREEZE_H
+
+struct blkmq_disk;
+
+/* Answer everything, stop the driver and the loops, wait until only outside
+ * references are left.  control_lock is held. */
+void freeze_remove_locked (struct blkmq_disk *disk);
+
+#endif /* BLKMQ_ENGINE_FREEZE_H */

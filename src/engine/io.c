@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * io.c: checks, splitting and the one answer of an io.
+ *
+ * Splitting happens here and nowhere below.  An io that fits one request is
+ * not counted at all.  One that does not keeps two counts, each with one unit
+ * for the splitting itself: parts unanswered, parts not given back.  The
+ * cursor in the io is moved by one thread at a time: the submitter's, or
+ * under the hctx's lock once the io is on the wait list.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+
+#include "engine/io.h"
+#include "engine/thread.h"
+
+static bool
+has_data (enum blkmq_op op)
+{
+  return op == BLKMQ_OP_READ || op == BLKMQ_OP_WRITE;
+}
+
+/* The most bytes that one request of this operation may carry. */
+static uint64_t
+max_bytes (const struct blkmq_limits *limits, enum blkmq_op op)
+{
+  switch (op) {
+  case BLKMQ_OP_DISCARD:
+    return limits->max_discard_bytes;
+  case BLKMQ_OP_WRITE_ZEROES:
+    return limits->max_write_zeroes_bytes;
+  default:
+    return limits->max_transfer_bytes;
+  }
+}
+
+static enum blkmq_status
+check_range (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  uint64_t mask = limits->logical_block_bytes - 1;
+
+  if (io->bytes == 0 || io->offset_bytes > limits->size_bytes
+      || io->bytes > limits->size_bytes - io->offset_bytes)
+    return BLKMQ_STS_INVAL;
+  if (io->offset_bytes & mask)
+    return BLKMQ_STS_INVAL;
+  /* A size that is no multiple of the block leaves a tail, which can be
+   * reached by a request that goes up to the very end. */
+  if ((io->bytes & mask)
+      && io->offset_bytes + io->bytes != limits->size_bytes)
+    return BLKMQ_STS_INVAL;
+  return BLKMQ_STS_OK;
+}
+
+/* The segments must hold exactly the data.  A submitter's mistake here would
+ * be a driver's access out of bounds. */
+static bool
+segments_match (const struct blkmq_io *io)
+{
+  uint64_t left = io->bytes;
+
+  for (unsigned i = 0; i < io->nr_segments; i++) {
+    if (io->segments[i].iov_len > left)
+      return false;
+    left -= io->segments[i].iov_len;
+  }
+  return left == 0;
+}
+
+/* Where a part of an io that starts at the cursor must end at the latest: its
+ * length, limited by the bytes and the segments that one request may have,
+ * and whole blocks unless it is the last.  0: not even a block fits. */
+static uint64_t
+part_bytes (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  uint64_t left = io->offset_bytes + io->bytes - io->priv.next_offset_bytes;
+  uint64_t most = max_bytes (limits, io->op), bytes = 0;
+  const struct iovec *segment = io->priv.next_segment;
+  size_t skip = io->priv.next_skip_bytes;
+
+  if (most > left)
+    most = left;
+  if (!has_data (io->op))
+    bytes = most;
+  else {
+    for (unsigned n = 0; n < limits->max_segments && bytes < most;
+         segment++, skip = 0) {
+      if (segment->iov_len == skip)
+        continue;
+      bytes += segment->iov_len - skip;
+      n++;
+    }
+    if (bytes > most)
+      bytes = most;
+  }
+  if (bytes < left)
+    bytes -= bytes % limits->logical_block_bytes;
+  return bytes;
+}
+
+static void
+move_cursor (struct blkmq_io *io, uint64_t bytes)
+{
+  io->priv.next_offset_bytes += bytes;
+  if (!has_data (io->op))
+    return;
+  while (bytes > 0) {
+    size_t rest = io->priv.next_segment->iov_len - io->priv.next_skip_bytes;
+
+    if (rest > bytes) {
+      io->priv.next_skip_bytes += bytes;
+      return;
+    }
+    bytes -= rest;
+    io->priv.next_segment++;
+    io->priv.next_skip_bytes = 0;
+  }
+}
+
+static void
+cursor_to_start (struct blkmq_io *io)
+{
+  io->priv.next_offset_bytes = io->offset_bytes;
+  io->priv.next_segment = io->segments;
+  io->priv.next_skip_bytes = 0;
+}
+
+/* Can every part of a split io be at least a block?  Walked once, ahead, so
+ * that no io fails half way for its shape. */
+static bool
+can_split (const struct blkmq_limits *limits, struct blkmq_io *io)
+{
+  uint64_t end = io->offset_bytes + io->bytes, bytes;
+
+  if (io->nr_segments <= limits->max_segments || !has_data (io->op))
+    return true;
+  while (io->priv.next_offset_bytes < end) {
+    bytes = part_bytes (limits, io);
+    if (bytes == 0)
+      return false;
+    move_cursor (io, bytes);
+  }
+  cursor_to_start (io);
+  return true;
+}
+
+enum blkmq_status
+io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
+{
+  const struct blkmq_limits *limits = &disk->limits;
+  enum blkmq_status status;
+  uint64_t most;
+
+  io->priv.link = NULL;
+  io->priv.state = IO_SINGLE;
+  cursor_to_start (io);
+  if ((unsigned)io->op >= BLKMQ_NR_OPS)
+    return BLKMQ_STS_INVAL;
+  if (io->op == BLKMQ_OP_FLUSH)
+    return io->bytes == 0 && io->offset_bytes == 0 ? BLKMQ_STS_OK
+                                                   : BLKMQ_STS_INVAL;
+  status = check_range (limits, io);
+  if (status != BLKMQ_STS_OK)
+    return status;
+  if (limits->read_only && io->op != BLKMQ_OP_READ)
+    return BLKMQ_STS_READONLY;
+  most = max_bytes (limits, io->op);
+  if (most == 0)
+    return BLKMQ_STS_NOTSUPP;
+  if (has_data (io->op) && !segments_match (io))
+    return BLKMQ_STS_INVAL;
+
+  if (io->bytes > most
+      || (has_data (io->op) && io->nr_segments > limits->max_segments)) {
+    if (!can_split (limits, io))
+      return BLKMQ_STS_INVAL;
+    io->priv.state = IO_SPLIT;
+    io->priv.nr_unanswered = 1;
+    io->priv.nr_not_given_back = 1;
+    io->priv.first_error = BLKMQ_STS_OK;
+  }
+  return BLKMQ_STS_OK;
+}
+
+bool
+io_has_more (const struct blkmq_io *io)
+{
+  return io->priv.state == IO_SPLIT
+         && io->priv.next_offset_bytes < io->offset_bytes + io->bytes;
+}
+
+void
+io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
+              struct request *r)
+{
+  struct blkmq_request *rq = &r->rq;
+
+  rq->op = io->op;
+  rq->flags = io->flags & (BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP);
+  rq->offset_bytes = io->priv.next_offset_bytes;
+  rq->segment = io->priv.next_segment;
+  rq->skip_bytes = io->priv.next_skip_bytes;
+  rq->bytes = io->bytes;
+  if (io->priv.state == IO_SPLIT) {
+    rq->bytes = part_bytes (limits, io);
+    assert (rq->bytes > 0);
+    move_cursor (io, rq->bytes);
+    __atomic_add_fetch (&io->priv.nr_unanswered, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch (&io->priv.nr_not_given_back, 1, __ATOMIC_RELAXED);
+  }
+  r->io = io;
+  r->submitter = io->priv.submitter;
+  r->early = io->give_back != NULL;
+  r->accepted = false;
+}
+
+/* The only places where the caller's code runs. */
+static void
+call_end_io (struct blkmq_io *io, enum blkmq_status status)
+{
+  struct thread_slot *slot = thread_self ();
+
+  slot->in_callback++;
+  io->end_io (io, status);
+  slot->in_callback--;
+}
+
+static void
+call_give_back (struct blkmq_io *io)
+{
+  struct thread_slot *slot = thread_self ();
+
+  slot->in_callback++;
+  io->give_back (io);
+  slot->in_callback--;
+}
+
+/* The last one out answers, with the first error of any part. */
+static void
+answer_one (struct blkmq_io *io)
+{
+  if (__atomic_sub_fetch (&io->priv.nr_unanswered, 1, __ATOMIC_ACQ_REL) == 0)
+    call_end_io (io, (enum blkmq_status)__atomic_load_n (
+                       &io->priv.first_error, __ATOMIC_RELAXED));
+}
+
+static void
+note_error (struct blkmq_io *io, enum blkmq_status status)
+{
+  uint32_t none = BLKMQ_STS_OK;
+
+  if (status != BLKMQ_STS_OK)
+    __atomic_compare_exchange_n (&io->priv.first_error, &none, status, false,
+                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void
+io_parts_end (struct blkmq_io *io, enum blkmq_status status)
+{
+  bool early = io->give_back != NULL;
+
+  note_error (io, status);
+  answer_one (io);
+  /* Without a give_back the answer was the last that we see of the io. */
+  if (early)
+    io_give_back_part (io);
+}
+
+void
+io_answer_part (struct blkmq_io *io, enum blkmq_status status)
+{
+  if (io->priv.state == IO_SINGLE) {
+    call_end_io (io, status);
+    return;
+  }
+  note_error (io, status);
+  answer_one (io);
+}
+
+void
+io_give_back_part (struct blkmq_io *io)
+{
+  if (io->priv.state == IO_SINGLE
+      || __atomic_sub_fetch (&io->priv.nr_not_given_back, 1, __ATOMIC_ACQ_REL)
+           == 0)
+    call_give_back (io);
+}
+
+void
+io_reject (struct blkmq_hctx *h, struct blkmq_io *io, enum blkmq_status status)
+{
+  bool early = io->give_back != NULL;
+
+  count (&h->rejected[status]);
+  if (io->priv.state == IO_SPLIT) {
+    io_parts_end (io, status);
+    return;
+  }
+  call_end_io (io, status);
+  if (early)
+    call_give_back (io);
+}

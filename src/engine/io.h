@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * io.h: the caller's io inside the engine: checks, splitting into requests,
+ * and the one answer.
+ */
+
+#ifndef BLKMQ_ENGINE_IO_H
+#define BLKMQ_ENGINE_IO_H
+
+#include "engine/disk.h"
+#include "engine/request.h"
+
+/* io->priv.state */
+enum io_state {
+  IO_SINGLE = 1, /* one request: no counting */
+  IO_SPLIT,      /* several: nr_unanswered counts */
+};
+
+/* Make IO ready: check it against the limits and set the cursor to its start.
+ * Anything but OK: it must be ended with io_reject. */
+enum blkmq_status io_prepare (struct blkmq_disk *disk, struct blkmq_io *io);
+
+/* End an io of which no part has started and no more will. */
+void io_reject (struct blkmq_hctx *h, struct blkmq_io *io,
+                enum blkmq_status status);
+
+/* Is there a part left that has no request yet? */
+bool io_has_more (const struct blkmq_io *io);
+
+/* Fill R with the next part of IO and move the cursor. */
+void io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
+                   struct request *r);
+
+/* The last part was taken, or STATUS says why no more will be.  After this
+ * IO may be gone. */
+void io_parts_end (struct blkmq_io *io, enum blkmq_status status);
+
+/* A part's status is decided: answer the caller if it was the last. */
+void io_answer_part (struct blkmq_io *io, enum blkmq_status status);
+
+/* A part of an io with a give_back is back. */
+void io_give_back_part (struct blkmq_io *io);
+
+#endif /* BLKMQ_ENGINE_IO_H */

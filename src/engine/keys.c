@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * keys.c: the keys that every disk has, whatever its driver.  Constant data:
+ * any thread.
+ *
+ * Names are null_blk's where it has the knob.  Bounds are the engine's own
+ * limits: the packing of a token (10 bits of hctx, 14 of tag), 32 bits for a
+ * request's length, 63 for an offset.
+ */
+
+#include <config.h>
+
+#include "engine/config.h"
+#include "engine/hctx.h"
+
+#define ONE_DAY_MS UINT64_C (86400000)
+#define ONE_DAY_NS (ONE_DAY_MS * 1000 * 1000)
+
+/* A word's index is what blkmq_config_number returns, and null_blk's number. */
+static const char *const irqmode_words[] = {
+  [IRQMODE_NONE] = "none",
+  [IRQMODE_SOFTIRQ] = "softirq",
+  [IRQMODE_TIMER] = "timer",
+  NULL,
+};
+
+const struct blkmq_key engine_keys[] = {
+  {
+    .name = "size",
+    .type = BLKMQ_KEY_SIZE,
+    .unit = "bytes",
+    .min = 1,
+    .max = INT64_MAX,
+    .help = "capacity of the disk (required)",
+  },
+  {
+    /* A string and not an enumeration: its words are the registry's. */
+    .name = "driver",
+    .type = BLKMQ_KEY_STRING,
+    .default_value = "memory",
+    .help = "what the requests reach",
+  },
+  {
+    .name = "blocksize",
+    .type = BLKMQ_KEY_SIZE,
+    .unit = "bytes",
+    .default_value = "512",
+    .min = 512,
+    .max = 65536,
+    .power_of_two = true,
+    .help = "logical block size",
+  },
+  {
+    .name = "max_sectors",
+    .type = BLKMQ_KEY_INT,
+    .unit = "512-byte sectors",
+    .default_value = "0",
+    .min = 0,
+    .max = UINT32_MAX / 512,
+    .help = "largest request, 0 for no limit; larger ios are split",
+  },
+  {
+    .name = "submit_queues",
+    .type = BLKMQ_KEY_INT,
+    .default_value = "1",
+    .min = 1,
+    .max = 1024,
+    .help = "number of hardware queues",
+  },
+  {
+    .name = "hw_queue_depth",
+    .type = BLKMQ_KEY_INT,
+    .default_value = "64",
+    .min = 1,
+    .max = 10240,
+    .help = "requests in flight per hardware queue",
+  },
+  {
+    .name = "irqmode",
+    .type = BLKMQ_KEY_ENUM,
+    .default_value = "none",
+    .words = irqmode_words,
+    .help = "where a request completes: inline, on the hardware queue's "
+            "thread, after completion_nsec",
+  },
+  {
+    .name = "completion_nsec",
+    .type = BLKMQ_KEY_TIME,
+    .unit = "ns",
+    .default_value = "10000",
+    .min = 0,
+    .max = ONE_DAY_NS,
+    .help = "latency of each request with irqmode=timer",
+  },
+  {
+    .name = "io_timeout",
+    .type = BLKMQ_KEY_TIME,
+    .unit = "ms",
+    .default_value = "0",
+    .min = 0,
+    .max = ONE_DAY_MS,
+    .help = "time after which a request fails, 0 for never",
+  },
+  {
+    .name = "rotational",
+    .type = BLKMQ_KEY_BOOL,
+    .default_value = "0",
+    .help = "report a rotating disk",
+  },
+  {
+    .name = "readonly",
+    .type = BLKMQ_KEY_BOOL,
+    .default_value = "0",
+    .help = "refuse everything that writes",
+  },
+  {
+    .name = "seed",
+    .type = BLKMQ_KEY_INT,
+    .min = 0,
+    .max = UINT64_MAX,
+    .help = "makes every random choice repeatable (drawn if not given)",
+  },
+};
+
+const size_t nr_engine_keys = sizeof engine_keys / sizeof engine_keys[0];

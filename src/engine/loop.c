@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * loop.c: libev behind loop.h; the only file that knows it.
+ *
+ * Timers are one timerfd with an absolute deadline, because ev_timer on epoll
+ * rounds up to whole milliseconds.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ev.h>
+
+#include "engine/loop.h"
+#include "engine/thread.h"
+
+struct loop {
+  enum loop_kind kind;
+  const struct loop_ops *ops;
+  void *opaque;
+  unsigned index;
+  struct ev_loop *ev;
+  ev_async async;
+  ev_io timer;
+  int timerfd;
+  pthread_t thread;
+  bool running; /* set and cleared by the one who starts and stops */
+
+  _Atomic bool kicked;
+  _Atomic bool quit;
+
+  /* Only the wake-up itself is under the lock: after loop_stop a lent loop
+   * may be gone. */
+  pthread_mutex_t wake_lock;
+  bool open; /* wake_lock */
+};
+
+static void
+turn_kicked (struct loop *loop)
+{
+  /* Clear first: a kick that comes while we work must be seen again. */
+  if (atomic_exchange (&loop->kicked, false))
+    loop->ops->kicked (loop->opaque);
+}
+
+static void
+async_cb (struct ev_loop *ev, ev_async *w, int revents)
+{
+  struct loop *loop = w->data;
+
+  thread_self ()->on_loop = true;
+  if (atomic_load (&loop->quit)) {
+    ev_break (ev, EVBREAK_ALL);
+    return;
+  }
+  turn_kicked (loop);
+}
+
+static void
+timer_cb (struct ev_loop *ev, ev_io *w, int revents)
+{
+  struct loop *loop = w->data;
+  uint64_t nr_expirations;
+
+  thread_self ()->on_loop = true;
+  /* Read before looking: a deadline set meanwhile makes the fd readable
+   * again. */
+  if (read (loop->timerfd, &nr_expirations, sizeof nr_expirations) < 0)
+    return; /* EAGAIN: the deadline was moved after the poll */
+  loop->ops->timer_due (loop->opaque);
+}
+
+static void *
+loop_thread (void *opaque)
+{
+  struct loop *loop = opaque;
+  char name[16];
+
+  snprintf (name, sizeof name, "blkmq-hctx%u", loop->index % 100000);
+  pthread_setname_np (pthread_self (), name);
+  /* The default slack of 50 us would be most of a short completion time. */
+  prctl (PR_SET_TIMERSLACK, 1UL);
+  thread_self ()->on_loop = true;
+  ev_run (loop->ev, 0);
+  return NULL;
+}
+
+struct loop *
+loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
+            const struct loop_ops *ops, void *opaque)
+{
+  struct loop *loop = calloc (1, sizeof *loop);
+
+  if (loop == NULL)
+    return NULL;
+  if (pthread_mutex_init (&loop->wake_lock, NULL) != 0) {
+    free (loop);
+    return NULL;
+  }
+  loop->kind = kind;
+  loop->ev = ev;
+  loop->index = index;
+  loop->ops = ops;
+  loop->opaque = opaque;
+  loop->timerfd = -1;
+  return loop;
+}
+
+void
+loop_free (struct loop *loop)
+{
+  if (loop == NULL)
+    return;
+  loop_stop (loop);
+  pthread_mutex_destroy (&loop->wake_lock);
+  free (loop);
+}
+
+static int
+start_thread (struct loop *loop)
+{
+  sigset_t all, old;
+  int r;
+
+  /* Signals are the program's business: its threads take them. */
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &old);
+  r = pthread_create (&loop->thread, NULL, loop_thread, loop);
+  pthread_sigmask (SIG_SETMASK, &old, NULL);
+  return -r;
+}
+
+int
+loop_start (struct loop *loop)
+{
+  int r;
+
+  if (loop->kind == LOOP_MANUAL) {
+    loop->open = true;
+    loop->running = true;
+    return 0;
+  }
+
+  loop->timerfd = timerfd_create (CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (loop->timerfd < 0)
+    return -errno;
+  if (loop->kind == LOOP_OWN) {
+    loop->ev = ev_loop_new (EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (loop->ev == NULL) {
+      r = -EMFILE;
+      goto close_timerfd;
+    }
+  }
+
+  ev_async_init (&loop->async, async_cb);
+  loop->async.data = loop;
+  ev_async_start (loop->ev, &loop->async);
+  ev_io_init (&loop->timer, timer_cb, loop->timerfd, EV_READ);
+  loop->timer.data = loop;
+  ev_io_start (loop->ev, &loop->timer);
+  if (loop->kind == LOOP_LENT) {
+    /* The embedder's loop must be able to end without us. */
+    ev_unref (loop->ev);
+    ev_unref (loop->ev);
+  }
+  loop->open = true;
+
+  if (loop->kind == LOOP_OWN) {
+    r = start_thread (loop);
+    if (r < 0)
+      goto destroy_ev;
+  }
+  loop->running = true;
+  return 0;
+
+ destroy_ev:
+  loop->open = false;
+  ev_loop_destroy (loop->ev);
+  loop->ev = NULL;
+ close_timerfd:
+  close (loop->timerfd);
+  loop->timerfd = -1;
+  return r;
+}
+
+void
+loop_stop (struct loop *loop)
+{
+  if (!loop->running)
+    return;
+  if (loop->kind == LOOP_OWN) {
+    atomic_store (&loop->quit, true);
+    ev_async_send (loop->ev, &loop->async);
+    pthread_join (loop->thread, NULL);
+  }
+  pthread_mutex_lock (&loop->wake_lock);
+  loop->open = false;
+  pthread_mutex_unlock (&loop->wake_lock);
+  loop->running = false;
+  if (loop->kind == LOOP_MANUAL)
+    return;
+
+  if (loop->kind == LOOP_LENT) {
+    ev_ref (loop->ev);
+    ev_ref (loop->ev);
+  }
+  ev_async_stop (loop->ev, &loop->async);
+  ev_io_stop (loop->ev, &loop->timer);
+  if (loop->kind == LOOP_OWN)
+    ev_loop_destroy (loop->ev);
+  close (loop->timerfd);
+  loop->timerfd = -1;
+}
+
+void
+loop_kick (struct loop *loop)
+{
+  if (atomic_exchange (&loop->kicked, true) || loop->kind == LOOP_MANUAL)
+    return;
+  pthread_mutex_lock (&loop->wake_lock);
+  if (loop->open)
+    ev_async_send (loop->ev, &loop->async);
+  pthread_mutex_unlock (&loop->wake_lock);
+}
+
+void
+loop_set_deadline (struct loop *loop, uint64_t deadline_ns)
+{
+  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
+
+  if (loop->kind == LOOP_MANUAL)
+    return;
+  if (deadline_ns != UINT64_MAX) {
+    /* All zeros would disarm instead of firing at once. */
+    if (deadline_ns == 0)
+      deadline_ns = 1;
+    when.it_value.tv_sec = (time_t)(deadline_ns / 1000000000);
+    when.it_value.tv_nsec = (long)(deadline_ns % 1000000000);
+  }
+  pthread_mutex_lock (&loop->wake_lock);
+  if (loop->open)
+    timerfd_settime (loop->timerfd, TFD_TIMER_ABSTIME, &when, NULL);
+  pthread_mutex_unlock (&loop->wake_lock);
+}
+
+bool
+loop_turn (struct loop *loop)
+{
+  bool was_kicked = atomic_load (&loop->kicked);
+
+  turn_kicked (loop);
+  loop->ops->timer_due (loop->opaque);
+  return was_kicked;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * request.c: the life of a request.  Every change of a request's word is in
+ * this file.  Any thread enters.
+ *
+ * The states, and who may leave each:
+ *
+ *              start                 issue
+ *    +------+  (tag's taker)  +--------+ (queue's runner)  +-----------+
+ *    | FREE | --------------> | QUEUED | ----------------> | IN_FLIGHT |
+ *    +------+                 |  HELD  | <---------------- |   HELD    |
+ *       ^ |                   +--------+  BUSY, requeue    +-----------+
+ *       | |                        |      (the token)        |      ^ |
+ *       | +------------------------|-------------------------|------+ |
+ *       |    direct dispatch       | drop: was ended         |        |
+ *       |                          v (queue's owner)         |        |
+ *       |                     +--------------------+         |        |
+ *       +-------------------- | not HELD           | <-------+        |
+ *         release             | (on its way up)    |  give-back       |
+ *         (whoever makes it   +--------------------+  (the token)     |
+ *          true)                                                      |
+ *
+ * Independent of these, ENDED is claimed once, by whoever is first:
+ * completion (with the give-back, or later from a timer or softirq), timeout,
+ * abort, removal.  Release needs all of: ENDED and answered (the answer
+ * reference is gone), not HELD, no references.
+ *
+ * Rules, each enforced by the compare-and-swap that makes the move:
+ *
+ *  1. A FREE word is written by the taker of its tag only, with plain stores.
+ *     Everybody else compares a generation that no FREE word of the present
+ *     has in a name.
+ *  2. A token acts while generation, IN_FLIGHT and HELD all still hold.  Each
+ *     act ends one of them, so a token acts once.
+ *  3. A name gets a reference while its generation is the word's and the
+ *     request is not FREE.
+ *  4. The winner of ENDED writes status and cause after winning, before it
+ *     answers or sets DEFERRED; the giver-back that finds DEFERRED answers in
+ *     the winner's place.  Both are in one word, so exactly one of them does.
+ *  5. The step that leaves neither HELD nor references goes to FREE and the
+ *     next generation at once.  Its maker is the releaser, and owns the
+ *     request until it has put the tag.
+ *
+ * Memory order: every change is acquire and release (on success), so that each
+ * holder sees what the holders before it did.  The store in request_start*
+ * publishes the request's fields to those who acquire the word.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+
+#include "engine/barrier.h"
+#include "engine/disk.h"
+#include "engine/hctx.h"
+#include "engine/io.h"
+#include "engine/poison.h"
+#include "engine/request.h"
+#include "engine/thread.h"
+
+static bool
+cas (struct request *r, uint64_t *expected, uint64_t desired)
+{
+  return atomic_compare_exchange_weak_explicit (
+    &r->word, expected, desired, memory_order_acq_rel, memory_order_acquire);
+}
+
+static uint64_t
+load (struct request *r)
+{
+  return atomic_load_explicit (&r->word, memory_order_acquire);
+}
+
+void
+request_init (struct request *r, struct blkmq_hctx *h, unsigned tag, void *pdu)
+{
+  atomic_init (&r->word, WORD_ONE_GEN);
+  r->rq.hctx = h;
+  r->rq.driver_data = h->disk->driver_data;
+  r->rq.pdu = pdu;
+  r->tag = (uint16_t)tag;
+  timer_init (&r->timer, TIMER_REQUEST);
+}
+
+/* ---- release ---- */
+
+/* The word is FREE and the tag still taken: we are the only owner. */
+static void
+release (struct request *r)
+{
+  struct thread_slot *slot = thread_self ();
+  struct blkmq_hctx *h = r->rq.hctx;
+  struct blkmq_hctx *outer
+    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+  unsigned flags;
+
+  /* It may still be armed when an abort or a timeout came first.  If it has
+   * been popped already, its token is dead. */
+  timer_cancel (&h->heap, &r->timer);
+  poison (r->rq.pdu, h->pdu_bytes);
+
+  if (r->early)
+    io_give_back_part (r->io);
+
+  /* From the put on, nothing keeps the hctx but this mark: removal waits for
+   * it (thread_wait_gone).  The put's barrier orders the mark before the
+   * loads, as removal's orders the flag before its look at the marks. */
+  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
+  tag_map_put (&h->tags, r->tag);
+  barrier_after_rmw (); /* pairs with wait_append, freeze and removal */
+  flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
+  if (flags & (HCTX_FROZEN | HCTX_REMOVED))
+    hctx_notify_drain (h);
+  if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
+    hctx_ask_run (h);
+  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+}
+
+static void
+put_refs (struct request *r, unsigned n)
+{
+  uint64_t word = load (r), next;
+
+  do {
+    assert (word_refs (word) >= n);
+    next = word - n * WORD_ONE_REF;
+    if (word_is_done (next))
+      next = word_next_free (word);
+  } while (!cas (r, &word, next));
+
+  if (word_is_free (next))
+    release (r);
+}
+
+void
+request_put (struct request *r)
+{
+  put_refs (r, 1);
+}
+
+/* ---- answer ---- */
+
+static void
+bump (_Atomic uint64_t *counter, uint64_t by)
+{
+  /* One writer at a time: no read-modify-write needed. */
+  atomic_store_explicit (
+    counter, atomic_load_explicit (counter, memory_order_relaxed) + by,
+    memory_order_relaxed);
+}
+
+/* Tell the caller.  We won ENDED, or found DEFERRED at give-back; the answer
+ * reference is ours, and drops with DROP - 1 others. */
+static void
+answer (struct request *r, unsigned drop)
+{
+  enum blkmq_status status = r->status;
+
+  bump (&r->ios[r->rq.op], 1);
+  if (status == BLKMQ_STS_OK)
+    bump (&r->bytes[r->rq.op], r->rq.bytes);
+  else
+    count (&r->rq.hctx->errors[status]);
+
+  io_answer_part (r->io, status);
+  put_refs (r, drop);
+}
+
+static void
+decide (struct request *r, enum blkmq_cause cause, enum blkmq_status status)
+{
+  r->status = (uint8_t)status;
+  atomic_store_explicit (&r->cause, (uint8_t)cause, memory_order_relaxed);
+}
+
+static void
+lose (struct request *r, enum blkmq_cause cause)
+{
+  count (&r->rq.hctx->lost_claims[cause]);
+}
+
+/* The winner of a claim answers, unless the data is still held and the caller
+ * wants it back first. */
+static void
+deliver (struct request *r)
+{
+  uint64_t word = load (r);
+
+  if (!r->early) {
+    while (word & WORD_HELD) {
+      if (cas (r, &word, word | WORD_DEFERRED))
+        return;
+    }
+  }
+  answer (r, 1);
+}
+
+bool
+request_claim (struct request *r, enum blkmq_cause cause,
+               enum blkmq_status status)
+{
+  uint64_t word = load (r);
+
+  do {
+    if (word & WORD_ENDED) {
+      lose (r, cause);
+      return false;
+    }
+  } while (!cas (r, &word, word | WORD_ENDED));
+
+  decide (r, cause, status);
+  deliver (r);
+  return true;
+}
+
+/* ---- give-back ---- */
+
+/* The word after a give-back that ends nothing: WORD was ENDED before. */
+static uint64_t
+word_let_go (uint64_t word)
+{
+  word &= ~(WORD_HELD | WORD_DEFERRED);
+  return word_is_done (word) ? word_next_free (word) : word;
+}
+
+/* HELD of an ended request was just cleared, from WORD: do what is left to do
+ * for its giver-back. */
+static void
+after_let_go (struct request *r, uint64_t word)
+{
+  if (word & WORD_DEFERRED)
+    answer (r, 1);
+  else if (word_is_free (word_let_go (word)))
+    release (r);
+}
+
+static bool
+token_is_alive (uint64_t word, uint64_t token)
+{
+  return word_gen (word) == name_gen (token)
+         && (word & (WORD_STATE | WORD_HELD)) == (WORD_IN_FLIGHT | WORD_HELD);
+}
+
+static bool
+token_is_of (const struct request *r, uint64_t token)
+{
+  return name_tag (token) == r->tag
+         && name_hctx (token) == r->rq.hctx->index;
+}
+
+/* Completions that end where the driver calls: give-back and claim in one. */
+static bool
+complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
+{
+  uint64_t word = load (r), next;
+
+  do {
+    if (!token_is_alive (word, token))
+      return false;
+    next = word & WORD_ENDED ? word_let_go (word)
+                             : (word & ~WORD_HELD) | WORD_ENDED;
+  } while (!cas (r, &word, next));
+
+  if (!(word & WORD_ENDED)) {
+    decide (r, BLKMQ_CAUSE_COMPLETE, status);
+    answer (r, 1);
+  }
+  else {
+    lose (r, BLKMQ_CAUSE_COMPLETE);
+    after_let_go (r, word);
+  }
+  return true;
+}
+
+/* Completions that end later: give-back, and a reference for the way there. */
+static bool
+complete_later (struct request *r, uint64_t token, enum blkmq_status status)
+{
+  struct blkmq_hctx *h = r->rq.hctx;
+  uint64_t word = load (r), next;
+
+  do {
+    if (!token_is_alive (word, token))
+      return false;
+    next = word & WORD_ENDED ? word_let_go (word)
+                             : (word & ~WORD_HELD) + WORD_ONE_REF;
+  } while (!cas (r, &word, next));
+
+  if (word & WORD_ENDED) {
+    lose (r, BLKMQ_CAUSE_COMPLETE);
+    after_let_go (r, word);
+    return true;
+  }
+
+  r->driver_status = (uint8_t)status;
+  switch (h->irqmode) {
+  case IRQMODE_NONE:
+    request_finish (r);
+    break;
+  case IRQMODE_SOFTIRQ:
+    hctx_push_done (h, r);
+    break;
+  case IRQMODE_TIMER:
+    /* The heap gets the token, not our reference: an abort meanwhile frees
+     * the tag at once, and the timer then finds nothing. */
+    timer_arm (&h->heap, &r->timer,
+               clock_now_ns (h->clock) + h->completion_ns, token);
+    request_put (r);
+    break;
+  }
+  return true;
+}
+
+bool
+request_complete (struct request *r, blkmq_token token,
+                  enum blkmq_status status)
+{
+  struct thread_slot *slot = thread_self ();
+  struct blkmq_hctx *h = r->rq.hctx;
+  struct blkmq_hctx *outer
+    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+  bool alive;
+
+  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
+  alive = token_is_of (r, token)
+          && (h->ends_inline ? complete_inline (r, token, status)
+                             : complete_later (r, token, status));
+  if (alive)
+    hctx_gave_back (h);
+  else
+    count (&h->stale_tokens);
+  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+  return alive;
+}
+
+void
+request_finish (struct request *r)
+{
+  const struct blkmq_driver *driver = r->rq.hctx->driver;
+  enum blkmq_status status = r->driver_status;
+  uint64_t word = load (r);
+
+  if (driver->complete != NULL && !(word & WORD_ENDED))
+    status = driver->complete (&r->rq, status);
+
+  do {
+    if (word & WORD_ENDED) {
+      lose (r, BLKMQ_CAUSE_COMPLETE);
+      request_put (r);
+      return;
+    }
+  } while (!cas (r, &word, word | WORD_ENDED));
+
+  decide (r, BLKMQ_CAUSE_COMPLETE, status);
+  answer (r, 2);
+}
+
+bool
+request_take_back (struct request *r, blkmq_token token,
+                   enum blkmq_cause cause, enum blkmq_status status)
+{
+  uint64_t word = load (r), next;
+
+  do {
+    if (!token_is_alive (word, token))
+      return false;
+    next = (word & ~(WORD_HELD | WORD_DEFERRED)) | WORD_ENDED;
+  } while (!cas (r, &word, next));
+
+  if (!(word & WORD_ENDED)) {
+    decide (r, cause, status);
+    answer (r, 1);
+  }
+  else {
+    lose (r, cause);
+    if (word & WORD_DEFERRED)
+      answer (r, 1);
+  }
+  return true;
+}
+
+/* ---- down: start, issue, return ---- */
+
+void
+request_start (struct request *r)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
+
+  assert (word_is_free (word));
+  unpoison (r->rq.pdu, r->rq.hctx->pdu_bytes);
+  atomic_store_explicit (&r->word,
+                         word | WORD_QUEUED | WORD_HELD | WORD_ONE_REF,
+                         memory_order_release);
+}
+
+blkmq_token
+request_start_issue (struct request *r)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
+
+  assert (word_is_free (word));
+  unpoison (r->rq.pdu, r->rq.hctx->pdu_bytes);
+  word = word_next_issue (word) | WORD_IN_FLIGHT | WORD_HELD | WORD_ONE_REF;
+  atomic_store_explicit (&r->word, word, memory_order_release);
+  return name_make (word, r->rq.hctx->index, r->tag);
+}
+
+bool
+request_issue (struct request *r, blkmq_token *token)
+{
+  uint64_t word = load (r), next;
+
+  do {
+    assert (word_state (word) == WORD_QUEUED && (word & WORD_HELD));
+    if (word & WORD_ENDED)
+      next = word_let_go (word);
+    else
+      next = (word_next_issue (word) & ~WORD_STATE) | WORD_IN_FLIGHT;
+  } while (!cas (r, &word, next));
+
+  if (word & WORD_ENDED) {
+    after_let_go (r, word);
+    return false;
+  }
+  *token = name_make (next, r->rq.hctx->index, r->tag);
+  return true;
+}
+
+void
+request_drop_queued (struct request *r)
+{
+  uint64_t word = load (r);
+
+  do {
+    assert (word_state (word) == WORD_QUEUED && (word & WORD_HELD)
+            && (word & WORD_ENDED));
+  } while (!cas (r, &word, word_let_go (word)));
+  after_let_go (r, word);
+}
+
+enum request_returned
+request_return (struct request *r, blkmq_token token)
+{
+  uint64_t word = load (r), next;
+
+  do {
+    if (!token_is_of (r, token) || !token_is_alive (word, token)) {
+      count (&r->rq.hctx->stale_tokens);
+      return REQUEST_STALE;
+    }
+    next = word & WORD_ENDED ? word_let_go (word)
+                             : (word & ~WORD_STATE) | WORD_QUEUED;
+  } while (!cas (r, &word, next));
+
+  if (word & WORD_ENDED) {
+    after_let_go (r, word);
+    return REQUEST_DROPPED;
+  }
+  return REQUEST_QUEUED;
+}
+
+/* ---- references ---- */
+
+bool
+request_try_get (struct request *r, uint64_t name)
+{
+  uint64_t word = load (r);
+
+  do {
+    if (word_gen (word) != name_gen (name) || word_is_free (word)
+        || (word & WORD_REFS) == WORD_REFS)
+      return false;
+  } while (!cas (r, &word, word + WORD_ONE_REF));
+  return true;
+}

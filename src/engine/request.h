@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * request.h: one preallocated request, and the moves of its life.
+ * The rules and the picture are at the head of request.c.
+ */
+
+#ifndef BLKMQ_ENGINE_REQUEST_H
+#define BLKMQ_ENGINE_REQUEST_H
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blkmq-driver.h"
+#include "engine/tags.h"
+#include "engine/timer.h"
+#include "engine/word.h"
+
+struct request {
+  /* First cache line: what the driver reads. */
+  alignas (CACHE_LINE_BYTES) struct blkmq_request rq;
+
+  /* Second: the engine's, hot. */
+  _Atomic uint64_t word;
+  struct blkmq_io *io;
+  struct blkmq_submitter *submitter;
+  struct request *next;         /* on the queue or the done list */
+  _Atomic uint64_t deadline_ns; /* io_timeout; 0: not taken by the driver */
+  uint16_t tag;
+  bool early;              /* the io has a give_back: answer before it */
+  bool accepted;           /* the driver has taken it once: deadline stays */
+  uint8_t driver_status;   /* what blkmq_complete was given */
+  uint8_t status;          /* the winner's */
+  _Atomic uint8_t cause;   /* the winner's */
+  _Atomic uint16_t outside; /* references from blkmq_request_get */
+  struct timer timer;
+
+  /* Counters of the tag, written by whoever answers its request, which is one
+   * thread at a time: no lock, no sharing between tags, read at any time. */
+  _Atomic uint64_t ios[BLKMQ_NR_OPS];
+  _Atomic uint64_t bytes[BLKMQ_NR_OPS];
+};
+
+static_assert (sizeof (struct blkmq_request) == CACHE_LINE_BYTES,
+               "the driver's part is one cache line");
+static_assert (sizeof (struct request) <= 512, "at most 512 bytes a request");
+
+static inline struct request *
+request_of (struct blkmq_request *rq)
+{
+  return (struct request *)((char *)rq - offsetof (struct request, rq));
+}
+
+/* Set up and tear down the memory of one tag. */
+void request_init (struct request *r, struct blkmq_hctx *h, unsigned tag,
+                   void *pdu);
+
+/* FREE -> QUEUED.  The caller has taken the tag and filled in the request. */
+void request_start (struct request *r);
+
+/* FREE -> IN_FLIGHT, in one step: direct dispatch.  The new token. */
+blkmq_token request_start_issue (struct request *r);
+
+/* QUEUED -> IN_FLIGHT.  False: the request was ended meanwhile; the queue's
+ * hold is dropped and R may be gone. */
+bool request_issue (struct request *r, blkmq_token *token);
+
+/* IN_FLIGHT -> QUEUED, from the holder of TOKEN. */
+enum request_returned {
+  REQUEST_QUEUED,  /* the caller now queues it */
+  REQUEST_DROPPED, /* it was ended meanwhile and may be gone */
+  REQUEST_STALE,   /* a dead token: nothing was touched */
+};
+enum request_returned request_return (struct request *r, blkmq_token token);
+
+/* The engine's queue lets go of a QUEUED request that it has unlinked. */
+void request_drop_queued (struct request *r);
+
+/* Give-back with a status.  True if the token was alive. */
+bool request_complete (struct request *r, blkmq_token token,
+                       enum blkmq_status status);
+
+/* Give-back on the driver's behalf, after it was stopped or said DONE: HELD
+ * goes and, unless the end was claimed before, this is it.  Needs a
+ * reference. */
+bool request_take_back (struct request *r, blkmq_token token,
+                        enum blkmq_cause cause, enum blkmq_status status);
+
+/* Decide the end.  Needs a reference (or HELD).  True for the winner, whose
+ * status then reaches the caller, now or at give-back. */
+bool request_claim (struct request *r, enum blkmq_cause cause,
+                    enum blkmq_status status);
+
+/* A request that was given back and waited for its end (timer, softirq):
+ * claim it for the completion.  Drops the caller's reference. */
+void request_finish (struct request *r);
+
+/* A counted reference if NAME names the current issue.  Not counted as a
+ * stale look-up: that is the caller's to do where it is one. */
+bool request_try_get (struct request *r, uint64_t name);
+void request_put (struct request *r);
+
+#endif /* BLKMQ_ENGINE_REQUEST_H */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stats.c: adds up the counters, which live where they cost nothing to write:
+ * per tag for what happens to every request, per hctx for what is rare.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "engine/dispatch.h"
+#include "engine/disk.h"
+#include "engine/hctx.h"
+#include "engine/request.h"
+
+static uint64_t
+get (const _Atomic uint64_t *counter)
+{
+  return atomic_load_explicit (counter, memory_order_relaxed);
+}
+
+static void
+add_all (uint64_t *sums, const _Atomic uint64_t *counters, unsigned nr)
+{
+  for (unsigned i = 0; i < nr; i++)
+    sums[i] += get (&counters[i]);
+}
+
+/* Started and not released, by operation.  The operation is read under a
+ * reference, since without it the tag may be in its next life. */
+static void
+add_in_flight (struct request *r, struct blkmq_stats *stats)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+
+  if (word_is_free (word)
+      || !request_try_get (r, name_make (word, r->rq.hctx->index, r->tag)))
+    return;
+  stats->in_flight[r->rq.op]++;
+  request_put (r);
+}
+
+static void
+add_hctx (struct blkmq_hctx *h, struct blkmq_stats *stats)
+{
+  for (unsigned tag = 0; tag < h->tags.depth; tag++) {
+    struct request *r = hctx_tag_request (h, tag);
+
+    add_all (stats->ios, r->ios, BLKMQ_NR_OPS);
+    add_all (stats->bytes, r->bytes, BLKMQ_NR_OPS);
+    if (tag_map_is_taken (&h->tags, tag))
+      add_in_flight (r, stats);
+  }
+  add_all (stats->errors, h->errors, BLKMQ_NR_STATUSES);
+  add_all (stats->rejected, h->rejected, BLKMQ_NR_STATUSES);
+  add_all (stats->lost_claims, h->lost_claims, BLKMQ_NR_CAUSES);
+  stats->waiting += atomic_load (&h->nr_waiting);
+  stats->busy += get (&h->busy);
+  stats->requeues += get (&h->requeues);
+  stats->timeouts += get (&h->timeouts);
+  stats->timeouts_done += get (&h->timeouts_done);
+  stats->timeouts_reset += get (&h->timeouts_reset);
+  stats->timeouts_held += get (&h->timeouts_held);
+  stats->stale_tokens += get (&h->stale_tokens);
+  stats->stale_handles += get (&h->stale_handles);
+}
+
+int
+blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
+                  struct blkmq_stats *stats)
+{
+  struct thread_slot *slot;
+
+  if (index != BLKMQ_HCTX_ANY && index >= disk->nr_hw_queues)
+    return -EINVAL;
+  memset (stats, 0, sizeof *stats);
+  slot = engine_enter_from_below ();
+  if (index != BLKMQ_HCTX_ANY)
+    add_hctx (&disk->hctxs[index], stats);
+  else {
+    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+      add_hctx (&disk->hctxs[i], stats);
+  }
+  engine_leave_from_below (slot);
+  return 0;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * thread.c: the registry of thread slots.  A slot lives in its thread's own
+ * storage, is entered in the list at the thread's first call and leaves it
+ * when the thread ends.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/barrier.h"
+#include "engine/thread.h"
+
+__thread struct thread_slot thread_slot_storage
+  __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct thread_slot *registry; /* registry_lock */
+static unsigned next_id;             /* registry_lock */
+static pthread_key_t exit_key;
+
+static void
+thread_unregister (void *opaque)
+{
+  struct thread_slot *slot = opaque;
+
+  pthread_mutex_lock (&registry_lock);
+  if (slot->prev != NULL)
+    slot->prev->next = slot->next;
+  else
+    registry = slot->next;
+  if (slot->next != NULL)
+    slot->next->prev = slot->prev;
+  pthread_mutex_unlock (&registry_lock);
+  slot->registered = false;
+}
+
+/* The key must be gone before this object's code can be unmapped (a plugin
+ * that is dlclosed), or the next thread to end would jump into nothing. */
+static void __attribute__ ((constructor))
+create_key (void)
+{
+  if (pthread_key_create (&exit_key, thread_unregister) != 0)
+    abort ();
+}
+
+static void __attribute__ ((destructor))
+delete_key (void)
+{
+  pthread_key_delete (exit_key);
+}
+
+void
+thread_register (struct thread_slot *slot)
+{
+  if (pthread_setspecific (exit_key, slot) != 0)
+    abort (); /* no memory for a pointer: nothing can go on */
+
+  slot->ios_tail = &slot->ios;
+  pthread_mutex_lock (&registry_lock);
+  slot->id = next_id++;
+  slot->prev = NULL;
+  slot->next = registry;
+  if (registry != NULL)
+    registry->prev = slot;
+  registry = slot;
+  pthread_mutex_unlock (&registry_lock);
+  slot->registered = true;
+}
+
+bool
+thread_any_queueing (struct request *rq)
+{
+  bool found = false;
+
+  pthread_mutex_lock (&registry_lock);
+  for (struct thread_slot *s = registry; s != NULL && !found; s = s->next)
+    found = atomic_load_explicit (&s->queueing, memory_order_acquire) == rq;
+  pthread_mutex_unlock (&registry_lock);
+  return found;
+}
+
+static bool
+any_dispatching (struct blkmq_hctx *hctx, const struct thread_slot *self)
+{
+  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
+    if (s != self
+        && atomic_load_explicit (&s->dispatching, memory_order_acquire)
+             == hctx)
+      return true;
+  }
+  return false;
+}
+
+/* In the order in which a thread hands on its hold on an hctx: releasing, then
+ * noted, then dispatching.  Looking in that order cannot miss it. */
+static bool
+any_touching (struct blkmq_hctx *hctx, const struct thread_slot *self)
+{
+  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
+    if (s == self)
+      continue;
+    if (atomic_load_explicit (&s->releasing, memory_order_acquire) == hctx)
+      return true;
+    for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+      if (atomic_load_explicit (&s->runs[i], memory_order_acquire) == hctx)
+        return true;
+    }
+    if (atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx)
+      return true;
+  }
+  return false;
+}
+
+bool
+thread_note_run (struct thread_slot *slot, struct blkmq_hctx *hctx)
+{
+  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+    struct blkmq_hctx *noted
+      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+
+    if (noted == hctx)
+      return true;
+    if (noted == NULL) {
+      atomic_store_explicit (&slot->runs[i], hctx, memory_order_release);
+      slot->nr_runs++;
+      return true;
+    }
+  }
+  return false;
+}
+
+static void
+wait_until_not (bool (*any) (struct blkmq_hctx *, const struct thread_slot *),
+                struct blkmq_hctx *hctx)
+{
+  const struct thread_slot *self = thread_self ();
+  struct timespec pause = { 0, 20000 };
+  bool found;
+
+  for (;;) {
+    barrier_full ();
+    pthread_mutex_lock (&registry_lock);
+    found = any (hctx, self);
+    pthread_mutex_unlock (&registry_lock);
+    if (!found)
+      return;
+    nanosleep (&pause, NULL);
+    if (pause.tv_nsec < 1000000)
+      pause.tv_nsec *= 2;
+  }
+}
+
+void
+thread_wait_dispatching (struct blkmq_hctx *hctx)
+{
+  wait_until_not (any_dispatching, hctx);
+}
+
+void
+thread_wait_gone (struct blkmq_hctx *hctx)
+{
+  wait_until_not (any_touching, hctx);
+}

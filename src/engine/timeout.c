@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * timeout.c: the timeout scan.  Runs on the hctx's loop; arming is any
+ * thread's.
+ *
+ * All requests of an hctx have the same io_timeout, so one timer at the
+ * earliest deadline seen is enough: what starts later runs out later.  The
+ * scan never waits.  A request that is still inside queue_rq belongs to a
+ * thread that is about to come back; it is left to the next scan.
+ */
+
+#include <config.h>
+
+#include "engine/barrier.h"
+#include "engine/dispatch.h"
+#include "engine/thread.h"
+#include "engine/timeout.h"
+
+/* When to look again at what is inside queue_rq. */
+#define RESCAN_NS UINT64_C (10000000)
+
+void
+timeout_start_scan (struct blkmq_hctx *h)
+{
+  if (!atomic_exchange (&h->scan_armed, true))
+    timer_arm (&h->heap, &h->scan_timer, timeout_deadline_ns (h), 0);
+}
+
+static uint64_t
+deadline (struct request *r)
+{
+  return atomic_load_explicit (&r->deadline_ns, memory_order_relaxed);
+}
+
+/* The driver holds R: ask it.  We have a reference. */
+static void
+ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
+            uint64_t now_ns)
+{
+  enum blkmq_timeout_result result = BLKMQ_TIMEOUT_RESET;
+
+  if (h->driver->timeout != NULL)
+    result = h->driver->timeout (&r->rq, token);
+  switch (result) {
+  case BLKMQ_TIMEOUT_DONE:
+    count (&h->timeouts_done);
+    if (request_take_back (r, token, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT))
+      hctx_gave_back (h);
+    else
+      count (&h->lost_claims[BLKMQ_CAUSE_TIMEOUT]);
+    break;
+  case BLKMQ_TIMEOUT_RESET:
+    count (&h->timeouts_reset);
+    atomic_store_explicit (&r->deadline_ns, now_ns + h->io_timeout_ns,
+                           memory_order_relaxed);
+    break;
+  case BLKMQ_TIMEOUT_HELD:
+    count (&h->timeouts_held);
+    request_claim (r, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT);
+    /* A freeze may have waited for this one. */
+    if (atomic_load (&h->flags) & (HCTX_FROZEN | HCTX_REMOVED))
+      hctx_notify_drain (h);
+    break;
+  }
+}
+
+/* R, to which we have a reference, has run out. */
+static void
+expire (struct blkmq_hctx *h, struct request *r, blkmq_token token,
+        uint64_t now_ns)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+
+  count (&h->timeouts);
+  if (word_state (word) == WORD_IN_FLIGHT && (word & WORD_HELD))
+    ask_driver (h, r, token, now_ns);
+  else {
+    /* Given back and waiting for its timer, or queued again: the holder is
+     * the engine, which lets go. */
+    count (&h->timeouts_done);
+    request_claim (r, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT);
+    if (word_state (word) == WORD_QUEUED)
+      queue_remove (h, r);
+  }
+}
+
+/* Look at one request.  The time at which to look again, or UINT64_MAX. */
+static uint64_t
+scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
+{
+  uint64_t word, token, when, again = UINT64_MAX;
+
+  word = atomic_load_explicit (&r->word, memory_order_acquire);
+  when = deadline (r);
+  if (word_is_free (word) || (word & WORD_ENDED) || when == 0)
+    return UINT64_MAX;
+  if (when > now_ns)
+    return when;
+  if (thread_any_queueing (r))
+    return now_ns + RESCAN_NS;
+
+  token = name_make (word, h->index, r->tag);
+  if (!request_try_get (r, token))
+    return UINT64_MAX; /* it moved on: another issue, another deadline */
+  /* With the reference the deadline is this life's for certain. */
+  when = deadline (r);
+  if (when != 0 && when <= now_ns)
+    expire (h, r, token, now_ns);
+  word = atomic_load_explicit (&r->word, memory_order_acquire);
+  if (!(word & WORD_ENDED))
+    again = deadline (r);
+  request_put (r);
+  return again == 0 ? UINT64_MAX : again;
+}
+
+void
+timeout_scan (struct blkmq_hctx *h)
+{
+  uint64_t now_ns = clock_now_ns (h->clock);
+  uint64_t next_ns = now_ns + h->io_timeout_ns + h->clock->coarse_resolution_ns;
+  unsigned depth = h->tags.depth;
+  bool any = false;
+  int tag;
+
+  for (tag = tag_map_next_taken (&h->tags, 0); tag != NO_TAG;
+       tag = (unsigned)tag + 1 < depth
+               ? tag_map_next_taken (&h->tags, (unsigned)tag + 1)
+               : NO_TAG) {
+    uint64_t again_ns
+      = scan_request (h, hctx_tag_request (h, (unsigned)tag), now_ns);
+
+    any = true;
+    if (again_ns < next_ns)
+      next_ns = again_ns;
+  }
+
+  /* Busy: scan again.  Idle: stop, unless somebody took a tag before he could
+   * see that we have stopped. */
+  if (!any) {
+    atomic_store (&h->scan_armed, false);
+    barrier_full (); /* pairs with the taking of a tag */
+    if (tag_map_next_taken (&h->tags, 0) == NO_TAG
+        || atomic_exchange (&h->scan_armed, true))
+      return;
+  }
+  timer_arm (&h->heap, &h->scan_timer, next_ns, 0);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * timeout.h: io_timeout.  One scan timer an hctx finds the requests that have
+ * been in flight for too long, and asks whoever holds them.
+ */
+
+#ifndef BLKMQ_ENGINE_TIMEOUT_H
+#define BLKMQ_ENGINE_TIMEOUT_H
+
+#include "engine/hctx.h"
+
+/* When a request that is taken now runs out.  Never early: the coarse clock's
+ * lag is added. */
+static inline uint64_t
+timeout_deadline_ns (struct blkmq_hctx *h)
+{
+  return clock_coarse_ns (h->clock) + h->clock->coarse_resolution_ns
+         + h->io_timeout_ns;
+}
+
+void timeout_start_scan (struct blkmq_hctx *h);
+
+/* Make sure that a scan comes.  Called after the request's tag was taken. */
+static inline void
+timeout_arm_scan (struct blkmq_hctx *h)
+{
+  if (__builtin_expect (!atomic_load_explicit (&h->scan_armed,
+                                               memory_order_relaxed),
+                        0))
+    timeout_start_scan (h);
+}
+
+/* The scan timer has fired.  The hctx's loop. */
+void timeout_scan (struct blkmq_hctx *h);
+
+#endif /* BLKMQ_ENGINE_TIMEOUT_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * timer.h: the timer heap of an hctx.
+ *
+ * A timer stands in its heap at most once.  It carries a token, never a
+ * reference: what it fires for may be over by then, and whoever handles the
+ * firing asks for a reference with the token.  Arming and cancelling: any
+ * thread.  Popping: the hctx's loop.  No allocation after init.
+ */
+
+#ifndef BLKMQ_ENGINE_TIMER_H
+#define BLKMQ_ENGINE_TIMER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum timer_kind {
+  TIMER_REQUEST, /* the end of a request: irqmode=timer */
+  TIMER_SCAN,    /* io_timeout */
+  TIMER_RERUN,   /* dispatch again after BUSY */
+};
+
+struct timer {
+  uint64_t deadline_ns; /* heap lock */
+  uint64_t token;       /* heap lock */
+  _Atomic uint32_t slot; /* place in the heap + 1, 0: not there; heap lock to
+                          * write */
+  enum timer_kind kind; /* fixed */
+};
+
+struct timer_heap {
+  pthread_mutex_t lock;
+  struct timer **timers; /* lock */
+  unsigned nr, max;      /* lock */
+
+  /* Called with the lock held when the earliest deadline has changed;
+   * UINT64_MAX: there is none. */
+  void (*set_deadline) (void *opaque, uint64_t deadline_ns);
+  void *opaque;
+};
+
+int timer_heap_init (struct timer_heap *heap, unsigned max);
+void timer_heap_exit (struct timer_heap *heap);
+
+void timer_init (struct timer *timer, enum timer_kind kind);
+
+/* Arm; an armed timer is moved to the new deadline and token. */
+void timer_arm (struct timer_heap *heap, struct timer *timer,
+                uint64_t deadline_ns, uint64_t token);
+
+/* Take the timer out if it is there.  Without the lock when it is not armed,
+ * which the caller must know to be stable: nobody else may arm it now. */
+void timer_cancel (struct timer_heap *heap, struct timer *timer);
+
+/* Pop the earliest timer that is due at NOW_NS and its token as it was armed
+ * with, or NULL, in which case the next deadline has been set. */
+struct timer *timer_pop_due (struct timer_heap *heap, uint64_t now_ns,
+                             uint64_t *token);
+
+#endif /* BLKMQ_ENGINE_TIMER_H */

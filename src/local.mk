@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The engine and the drivers: one convenience library, which libblkmq, the
+# plugin and the unit tests link; the tests reach hidden functions through it.
+
+include_HEADERS += src/blkmq.h src/blkmq-driver.h
+
+noinst_LTLIBRARIES += src/libblkmq-engine.la
+src_libblkmq_engine_la_SOURCES = \
+	src/blkmq.h \
+	src/blkmq-driver.h \
+	src/engine/barrier.h \
+	src/engine/clock.c \
+	src/engine/clock.h \
+	src/engine/config.c \
+	src/engine/config.h \
+	src/engine/config-parse.c \
+	src/engine/disk.c \
+	src/engine/disk.h \
+	src/engine/dispatch.c \
+	src/engine/dispatch.h \
+	src/engine/freeze.c \
+	src/engine/freeze.h \
+	src/engine/handle.c \
+	src/engine/hctx.c \
+	src/engine/hctx.h \
+	src/engine/io.c \
+	src/engine/io.h \
+	src/engine/keys.c \
+	src/engine/loop.c \
+	src/engine/loop.h \
+	src/engine/poison.h \
+	src/engine/registry.c \
+	src/engine/registry.h \
+	src/engine/request.c \
+	src/engine/request.h \
+	src/engine/stats.c \
+	src/engine/status.c \
+	src/engine/submit.c \
+	src/engine/sync.c \
+	src/engine/sync.h \
+	src/engine/tags.c \
+	src/engine/tags.h \
+	src/engine/thread.c \
+	src/engine/thread.h \
+	src/engine/timeout.c \
+	src/engine/timeout.h \
+	src/engine/timer.c \
+	src/engine/timer.h \
+	src/engine/word.h \
+	src/drivers/drivers.h \
+	src/drivers/memory.c \
+	src/drivers/null.c \
+	src/drivers/store.c \
+	src/drivers/store.h \
+	src/drivers/store-discard.c \
+	src/drivers/store-extents.c \
+	src/drivers/store-internal.h \
+	src/drivers/store-pages.c \
+	src/drivers/store-table.c \
+	src/drivers/table.c
+src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
+
+lib_LTLIBRARIES += src/libblkmq.la
+src_libblkmq_la_SOURCES =
+src_libblkmq_la_LIBADD = src/libblkmq-engine.la
+src_libblkmq_la_LDFLAGS = $(AM_LDFLAGS) \
+	-version-info $(BLKMQ_LT_VERSION) \
+	-Wl,--version-script=$(srcdir)/src/blkmq.syms \
+	-Wl,-z,defs
+EXTRA_src_libblkmq_la_DEPENDENCIES = src/blkmq.syms
+EXTRA_DIST += src/blkmq.syms
