@@ -296,8 +296,8 @@ print_key (const struct blkmq_driver *driver, const struct blkmq_key *key,
 
 /* NAME is neither the engine's nor DRIVER's (NULL: nor any driver's). */
 static int
-no_such_key (const char *name, const struct blkmq_driver *driver,
-             struct blkmq_error *error)
+no_such_key (const char *name, const char *value,
+             const struct blkmq_driver *driver, struct blkmq_error *error)
 {
   const struct blkmq_driver *owner = find_key_owner (name);
   struct text text = text_begin_error (error);
@@ -309,6 +309,8 @@ no_such_key (const char *name, const struct blkmq_driver *driver,
   };
 
   text_add_value (&text, name);
+  text_add (&text, "=");
+  text_add_value (&text, value);
   if (owner != NULL)
     text_add (&text, ": a key of driver=%s, not of driver=%s", owner->name,
               driver->name);
@@ -414,7 +416,7 @@ blkmq_config_set (struct blkmq_config *config, const char *name,
   /* Which driver's key it will be is not known before driver= was given, but
    * somebody's it must be. */
   if (key == NULL && (driver != NULL || find_key_owner (name) == NULL))
-    return no_such_key (name, driver, error);
+    return no_such_key (name, value, driver, error);
 
   entry = find_entry (config, name);
   if (entry != NULL) {
@@ -458,7 +460,7 @@ check_driver_keys (const struct blkmq_config *config, struct blkmq_error *error)
       continue;
     key = find_driver_key (driver, entry->name);
     if (key == NULL)
-      return no_such_key (entry->name, driver, error);
+      return no_such_key (entry->name, entry->value, driver, error);
     r = key_parse (key, entry->value, &number, error);
     if (r < 0)
       return r;

@@ -17,6 +17,7 @@
 #include "engine/dispatch.h"
 #include "engine/freeze.h"
 #include "engine/registry.h"
+#include "engine/thread.h"
 
 int
 error_set (struct blkmq_error *error, int r, const char *fmt, ...)
@@ -257,12 +258,17 @@ blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
 void
 blkmq_disk_remove (struct blkmq_disk *disk)
 {
+  bool remove;
+
   pthread_mutex_lock (&disk->control_lock);
-  if (disk->started && !disk->removed) {
-    freeze_remove_locked (disk);
-    disk->removed = true;
-  }
+  remove = disk->started && !disk->removed;
+  disk->removed |= remove;
   pthread_mutex_unlock (&disk->control_lock);
+  if (!remove)
+    return;
+  /* A callback would wait for its own end. */
+  assert (thread_self ()->depth == 0);
+  freeze_remove (disk);
 }
 
 void

@@ -24,7 +24,6 @@
 #include "engine/disk.h"
 #include "engine/dispatch.h"
 #include "engine/io.h"
-#include "engine/sync.h"
 #include "engine/timeout.h"
 
 /* How many requests of others a thread dispatches before it hands over to the
@@ -97,8 +96,7 @@ wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
     h->wait_tail = io->priv.link;
   io->priv.link = NULL;
   atomic_fetch_sub (&h->nr_waiting, 1);
-  if (io->priv.tag_wait != NULL)
-    completion_signal (io->priv.tag_wait);
+  io_has_tags (io);
 }
 
 void
@@ -118,8 +116,6 @@ wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
   }
   pthread_mutex_unlock (&h->lock);
   if (removed) {
-    if (io->priv.tag_wait != NULL)
-      completion_signal (io->priv.tag_wait);
     io_reject (h, io, BLKMQ_STS_OFFLINE);
     return;
   }
@@ -304,8 +300,8 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
     r = hctx_tag_request (h, (unsigned)tag);
     io_take_part (limits, io, r);
     more = io_has_more (io);
-    if (!more && io->priv.tag_wait != NULL)
-      completion_signal (io->priv.tag_wait);
+    if (!more)
+      io_has_tags (io);
     /* From here a single io may be gone. */
     *ring |= start (slot, h, r, flags);
   } while (more);
@@ -336,11 +332,8 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
   for (io = first; io != NULL; io = next) {
     next = io->priv.next;
     status = io_prepare (h->disk, io);
-    if (__builtin_expect (status != BLKMQ_STS_OK, 0)) {
-      if (io->priv.tag_wait != NULL)
-        completion_signal (io->priv.tag_wait);
+    if (__builtin_expect (status != BLKMQ_STS_OK, 0))
       io_reject (h, io, status);
-    }
     else
       dispatch_io (slot, h, io, &ring);
   }
@@ -455,6 +448,21 @@ pop_noted_io (struct thread_slot *slot)
   return io;
 }
 
+static void
+hand_over_runs (struct thread_slot *slot)
+{
+  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+    struct blkmq_hctx *h
+      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+
+    if (h == NULL)
+      continue;
+    loop_kick (h->loop);
+    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
+    slot->nr_runs--;
+  }
+}
+
 void
 engine_hand_over (struct thread_slot *slot)
 {
@@ -468,16 +476,7 @@ engine_hand_over (struct thread_slot *slot)
     else
       io_reject (h, io, status);
   }
-  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
-    struct blkmq_hctx *h
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
-
-    if (h == NULL)
-      continue;
-    loop_kick (h->loop);
-    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
-    slot->nr_runs--;
-  }
+  hand_over_runs (slot);
 }
 
 static void
@@ -497,9 +496,13 @@ drain_runs (struct thread_slot *slot)
   }
 }
 
+/* What is dispatched here may complete here and ask for another run: after one
+ * round the loop goes on, or a submitter would serve others for ever. */
 void
 engine_leave (struct thread_slot *slot)
 {
+  bool has_run = false;
+
   if (slot->depth == 1) {
     while (slot->ios != NULL || slot->nr_runs > 0) {
       if (slot->ios != NULL) {
@@ -507,8 +510,12 @@ engine_leave (struct thread_slot *slot)
 
         dispatch_ios (slot, io->priv.submitter->hctx, io);
       }
-      if (slot->nr_runs > 0)
+      else if (!has_run) {
+        has_run = true;
         drain_runs (slot);
+      }
+      else
+        hand_over_runs (slot);
     }
   }
   slot->depth--;

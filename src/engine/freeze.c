@@ -10,6 +10,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <time.h>
 
@@ -28,17 +29,30 @@ set_flag (struct blkmq_disk *disk, unsigned flag)
   barrier_full ();
 }
 
-/* Clear FLAG and let go on what it had held up. */
+/* Leave one level of *DEPTH; the last clears FLAG and lets go on what it had
+ * held up.  That is done without the lock: callbacks run. */
 static void
-clear_flag (struct blkmq_disk *disk, unsigned flag)
+clear_flag (struct blkmq_disk *disk, unsigned *depth, unsigned flag)
 {
-  struct thread_slot *slot = engine_enter ();
+  struct thread_slot *slot;
+  bool last;
+
+  pthread_mutex_lock (&disk->control_lock);
+  assert (*depth > 0);
+  last = --*depth == 0;
+  if (last) {
+    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+      atomic_fetch_and (&disk->hctxs[i].flags, ~flag);
+  }
+  pthread_mutex_unlock (&disk->control_lock);
+  if (!last)
+    return;
+
+  slot = engine_enter ();
 
   for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
     struct blkmq_hctx *h = &disk->hctxs[i];
 
-    atomic_fetch_and (&h->flags, ~flag);
-    barrier_full ();
     if (flag == HCTX_QUIESCED)
       atomic_store (&h->stalled, false);
     hctx_run (slot, h);
@@ -67,10 +81,7 @@ blkmq_quiesce (struct blkmq_disk *disk)
 void
 blkmq_unquiesce (struct blkmq_disk *disk)
 {
-  pthread_mutex_lock (&disk->control_lock);
-  if (--disk->quiesce_depth == 0)
-    clear_flag (disk, HCTX_QUIESCED);
-  pthread_mutex_unlock (&disk->control_lock);
+  clear_flag (disk, &disk->quiesce_depth, HCTX_QUIESCED);
 }
 
 /* ---- waiting until nothing is left ---- */
@@ -180,10 +191,7 @@ blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
 void
 blkmq_unfreeze (struct blkmq_disk *disk)
 {
-  pthread_mutex_lock (&disk->control_lock);
-  if (--disk->freeze_depth == 0)
-    clear_flag (disk, HCTX_FROZEN);
-  pthread_mutex_unlock (&disk->control_lock);
+  clear_flag (disk, &disk->freeze_depth, HCTX_FROZEN);
 }
 
 /* ---- removal ---- */
@@ -291,7 +299,7 @@ end_everything (struct blkmq_disk *disk)
 }
 
 void
-freeze_remove_locked (struct blkmq_disk *disk)
+freeze_remove (struct blkmq_disk *disk)
 {
   struct thread_slot *slot;
 

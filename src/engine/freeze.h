@@ -9,7 +9,7 @@
 struct blkmq_disk;
 
 /* Answer everything, stop the driver and the loops, wait until only outside
- * references are left.  control_lock is held. */
-void freeze_remove_locked (struct blkmq_disk *disk);
+ * references are left.  Once, and with no lock held: callbacks run. */
+void freeze_remove (struct blkmq_disk *disk);
 
 #endif /* BLKMQ_ENGINE_FREEZE_H */

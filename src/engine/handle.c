@@ -125,14 +125,8 @@ static int
 visit_one (struct request *r, void *opaque)
 {
   const struct visit *visit = opaque;
-  struct blkmq_disk *disk = r->rq.hctx->disk;
-  int ret;
 
-  /* FN may keep the request: it gets its own reference by the handle. */
-  blkmq_disk_get (disk);
-  ret = visit->fn (&r->rq, visit->opaque);
-  blkmq_disk_put (disk);
-  return ret;
+  return visit->fn (&r->rq, visit->opaque);
 }
 
 int

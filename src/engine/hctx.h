@@ -5,15 +5,14 @@
  *
  * Locks of the engine, in the order in which they may be taken:
  *
- *   disk->control_lock    freeze, quiesce, start, remove; may block long
+ *   disk->control_lock    depths and states of freeze, quiesce, start, remove
  *   hctx->lock            queue, waiters, who runs
  *   heap->lock            timers (timer.c)
  *   loop->wake_lock       waking the loop (loop.c)
  *   disk->drain_lock      sleepers in freeze and remove; a leaf
  *   registry_lock         thread slots (thread.c); a leaf
  *
- * No lock is held while a driver, end_io or give_back runs, except
- * control_lock in start and remove.
+ * No lock is held while a driver, end_io or give_back runs.
  */
 
 #ifndef BLKMQ_ENGINE_HCTX_H

@@ -14,6 +14,7 @@
 #include <assert.h>
 
 #include "engine/io.h"
+#include "engine/sync.h"
 #include "engine/thread.h"
 
 static bool
@@ -289,11 +290,23 @@ io_give_back_part (struct blkmq_io *io)
 }
 
 void
+io_has_tags (struct blkmq_io *io)
+{
+  struct completion *tag_wait = io->priv.tag_wait;
+
+  if (tag_wait == NULL)
+    return;
+  io->priv.tag_wait = NULL;
+  completion_signal (tag_wait);
+}
+
+void
 io_reject (struct blkmq_hctx *h, struct blkmq_io *io, enum blkmq_status status)
 {
   bool early = io->give_back != NULL;
 
   count (&h->rejected[status]);
+  io_has_tags (io);
   if (io->priv.state == IO_SPLIT) {
     io_parts_end (io, status);
     return;

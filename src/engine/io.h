@@ -24,6 +24,9 @@ enum blkmq_status io_prepare (struct blkmq_disk *disk, struct blkmq_io *io);
 void io_reject (struct blkmq_hctx *h, struct blkmq_io *io,
                 enum blkmq_status status);
 
+/* IO needs no more tags: let go its blkmq_submit_wait. */
+void io_has_tags (struct blkmq_io *io);
+
 /* Is there a part left that has no request yet? */
 bool io_has_more (const struct blkmq_io *io);
 
