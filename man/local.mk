@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Manual pages are written in POD.
+
+man_pods = \
+	man/blkmq.pod \
+	man/blkmq-driver.pod \
+	man/blkmq-lifetime.pod \
+	man/libblkmq.pod \
+	man/nbdkit-blkmq-plugin.pod
+EXTRA_DIST += $(man_pods)
+
+if HAVE_POD2MAN
+
+man_MANS += \
+	man/blkmq.7 \
+	man/blkmq-driver.3 \
+	man/blkmq-lifetime.7 \
+	man/libblkmq.3
+if PLUGIN
+man_MANS += man/nbdkit-blkmq-plugin.1
+endif
+CLEANFILES += $(man_MANS)
+
+# $(1): section
+make_man = $(AM_V_GEN)$(MKDIR_P) man && \
+	$(POD2MAN) --utf8 --errors=die --section=$(1) \
+	  --name=`basename $@ .$(1)` --release='blkmq $(VERSION)' \
+	  --center='blkmq' $< > $@.tmp && mv $@.tmp $@
+
+man/%.1: $(srcdir)/man/%.pod
+	$(call make_man,1)
+man/%.3: $(srcdir)/man/%.pod
+	$(call make_man,3)
+man/%.7: $(srcdir)/man/%.pod
+	$(call make_man,7)
+
+endif

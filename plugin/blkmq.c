@@ -11,10 +11,11 @@
 
 #include <config.h>
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -41,6 +42,10 @@ static struct blkmq_disk *disk;
 static const struct blkmq_limits *limits;
 static char description[128];
 static char help[8192];
+
+/* Per hctx: who is connected now. */
+static pthread_mutex_t connections_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned *nr_connections; /* connections_lock */
 
 /* ------------------------------------------------------------------------ */
 /* The life of the disk                                                      */
@@ -119,6 +124,12 @@ plugin_get_ready (void)
     nbdkit_error ("%s", error.message);
     return -1;
   }
+  nr_connections
+    = calloc (blkmq_disk_nr_hw_queues (disk), sizeof nr_connections[0]);
+  if (nr_connections == NULL) {
+    nbdkit_error ("connections: %m");
+    return -1;
+  }
   limits = blkmq_disk_limits (disk);
   describe (limits->size_bytes);
   nbdkit_debug ("%s", description);
@@ -155,6 +166,7 @@ plugin_unload (void)
   if (disk != NULL)
     blkmq_disk_put (disk);
   blkmq_config_free (config);
+  free (nr_connections);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -173,12 +185,34 @@ plugin_export_description (void *handle)
   return description;
 }
 
+/* Bind a connection to the hctx with the fewest.  Taking them in turn would
+ * not do: a client that asks for the export's details before it goes on makes
+ * nbdkit open it twice, and with two hctxs all such clients would end up on
+ * the same one.
+ */
+static struct blkmq_submitter *
+bind_connection (void)
+{
+  unsigned nr_hctxs = blkmq_disk_nr_hw_queues (disk);
+  struct blkmq_submitter *submitter;
+  unsigned i, least = 0;
+
+  pthread_mutex_lock (&connections_lock);
+  for (i = 1; i < nr_hctxs; i++)
+    if (nr_connections[i] < nr_connections[least])
+      least = i;
+  submitter = blkmq_submitter_alloc (disk, least);
+  if (submitter != NULL)
+    nr_connections[least]++;
+  pthread_mutex_unlock (&connections_lock);
+  return submitter;
+}
+
 /* -r and readonly= come back to nbdkit by can_write. */
 static void *
 plugin_open (int readonly)
 {
-  struct blkmq_submitter *submitter
-    = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
+  struct blkmq_submitter *submitter = bind_connection ();
 
   if (submitter == NULL) {
     nbdkit_error ("connection: %m");
@@ -193,7 +227,12 @@ plugin_open (int readonly)
 static void
 plugin_close (void *handle)
 {
+  unsigned hctx = blkmq_submitter_hctx (handle);
+
   blkmq_submitter_free (handle);
+  pthread_mutex_lock (&connections_lock);
+  nr_connections[hctx]--;
+  pthread_mutex_unlock (&connections_lock);
 }
 
 static int64_t
@@ -317,6 +356,7 @@ report (const char *operation, uint64_t bytes, uint64_t offset, int err)
 {
   const char *why = "failed";
   char unaligned[64];
+  char range[80] = ""; /* a flush has none */
   int told = EIO;
   size_t i;
 
@@ -332,13 +372,15 @@ report (const char *operation, uint64_t bytes, uint64_t offset, int err)
     why = unaligned;
   }
 
+  if (bytes > 0)
+    snprintf (range, sizeof range, " of %" PRIu64 " bytes at offset %" PRIu64,
+              bytes, offset);
+
   /* nbdkit turns an unsupported zero into a write: nothing has failed yet. */
   if (told == EOPNOTSUPP)
-    nbdkit_debug ("%s of %" PRIu64 " bytes at offset %" PRIu64 ": %s",
-                  operation, bytes, offset, why);
+    nbdkit_debug ("%s%s: %s", operation, range, why);
   else
-    nbdkit_error ("%s of %" PRIu64 " bytes at offset %" PRIu64 ": %s",
-                  operation, bytes, offset, why);
+    nbdkit_error ("%s%s: %s", operation, range, why);
   nbdkit_set_error (told);
 }
 

@@ -132,6 +132,8 @@ take_locked (struct skeleton *disk)
 {
   struct skeleton_hctx *sh = disk->turn;
 
+  if (sh == NULL)
+    return NULL;
   do {
     sh = sh->next;
     while (sh->head < sh->rung) {
