@@ -113,11 +113,6 @@ enum blkmq_timeout_result {
   BLKMQ_TIMEOUT_HELD,
 };
 
-/* BLKMQ_DRIVER_*: what kind of driver this is. */
-/* queue_rq may block (sleep, do I/O).  Only submitters that may block get to
- * such a driver on their own thread. */
-#define BLKMQ_DRIVER_BLOCKING (1u << 0)
-
 /* A driver: one of these, const, in one file.  Everything not marked Required
  * may be left out.  Calls that carry a request are made by the engine with no
  * lock of its own held.  0 or -errno.
@@ -125,7 +120,6 @@ enum blkmq_timeout_result {
 struct blkmq_driver {
   const char *name; /* Required.  driver=NAME */
   const char *help; /* Required.  one line */
-  uint32_t flags;   /* BLKMQ_DRIVER_* */
   size_t pdu_bytes; /* per request; zeroed before init_request */
 
   /* Keys that only this driver has. */
@@ -140,14 +134,16 @@ struct blkmq_driver {
   int (*open) (const struct blkmq_config *config, uint64_t seed,
                struct blkmq_limits *limits, void **driver_data,
                struct blkmq_error *error);
-  /* Free the state.  Nothing is in flight, stop was called.  May block. */
+  /* Free the state; only after an open that succeeded.  Nothing is in flight,
+   * and stop was called if the disk was ever started.  May block. */
   void (*close) (void *driver_data);
 
   /* Take a request.  Required.
    * Thread: whichever dispatches: a submitter's, an hctx's.  Several may be in
-   * here at once, for one hctx too.  Must not block unless the driver says
-   * BLKMQ_DRIVER_BLOCKING.  Ownership: see enum blkmq_queue_result; after
-   * BLKMQ_QUEUED the request may be gone already, do not touch it. */
+   * here at once, for one hctx too.  Should not block: what it holds up is
+   * the submitter, and on an hctx's thread the timers of that hctx.
+   * Ownership: see enum blkmq_queue_result; after BLKMQ_QUEUED the request may
+   * be gone already, do not touch it. */
   enum blkmq_queue_result (*queue_rq) (struct blkmq_hctx *hctx,
                                        struct blkmq_request *rq,
                                        blkmq_token token);
@@ -168,7 +164,9 @@ struct blkmq_driver {
   /* io_timeout has passed since the request was first taken and it is still
    * held.  Thread: the hctx's.  Must not block.  The request is on loan (the
    * engine holds a reference); completing it inside is allowed.  Not called
-   * while queue_rq is still running for this request.  Without it: RESET. */
+   * while queue_rq is still running for this request, after stop, or again
+   * after HELD.  Called as well for a request that an abort has ended while
+   * the driver held it.  Without it: RESET. */
   enum blkmq_timeout_result (*timeout) (struct blkmq_request *rq,
                                         blkmq_token token);
 

@@ -132,7 +132,7 @@ disk_free (struct blkmq_disk *disk)
   while (disk->nr_hctxs > 0)
     hctx_exit (&disk->hctxs[--disk->nr_hctxs], disk->queue_depth);
   free (disk->hctxs);
-  if (disk->driver_data != NULL && disk->driver->close != NULL)
+  if (disk->opened && disk->driver->close != NULL)
     disk->driver->close (disk->driver_data);
   pthread_cond_destroy (&disk->drained);
   pthread_mutex_destroy (&disk->drain_lock);
@@ -159,6 +159,7 @@ open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
                  strerror (-r));
     return r;
   }
+  disk->opened = true;
   return check_limits (&before, &disk->limits, disk->driver->name, error);
 }
 

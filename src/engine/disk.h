@@ -18,6 +18,7 @@
 struct blkmq_disk {
   const struct blkmq_driver *driver;
   void *driver_data;
+  bool opened; /* the driver's close is due */
   struct blkmq_limits limits;
   uint64_t seed;
   unsigned nr_hw_queues, queue_depth;

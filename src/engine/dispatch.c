@@ -36,23 +36,33 @@
 
 /* ---- the queue and the wait list ---- */
 
-void
+bool
 queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
 {
+  bool ended;
+
   pthread_mutex_lock (&h->lock);
-  if (at_head) {
-    r->next = h->queue;
-    h->queue = r;
-    if (r->next == NULL)
+  /* Whoever ends a QUEUED request looks for it here afterwards
+   * (queue_remove): one of the two sees the other. */
+  ended = atomic_load (&r->word) & WORD_ENDED;
+  if (!ended) {
+    r->next = at_head ? h->queue : NULL;
+    if (r->next == NULL) {
+      *h->queue_tail = r;
       h->queue_tail = &r->next;
+    }
+    else
+      h->queue = r;
+    atomic_fetch_add (&h->nr_queued, 1);
   }
-  else {
-    r->next = NULL;
-    *h->queue_tail = r;
-    h->queue_tail = &r->next;
-  }
-  atomic_fetch_add (&h->nr_queued, 1);
   pthread_mutex_unlock (&h->lock);
+  if (ended) {
+    request_drop_queued (r);
+    return false;
+  }
+  /* Read after the insertion: who makes the queue move looks at it then. */
+  return !(atomic_load (&h->flags) & HCTX_QUIESCED)
+         && !atomic_load (&h->stalled);
 }
 
 static void
@@ -76,14 +86,16 @@ queue_remove (struct blkmq_hctx *h, struct request *r)
   for (link = &h->queue; *link != NULL && *link != r; link = &(*link)->next)
     ;
   found = *link != NULL;
-  if (found) {
-    queue_unlink_locked (h, link);
-    if (h->queue == NULL)
-      atomic_store (&h->stalled, false);
-  }
-  pthread_mutex_unlock (&h->lock);
   if (found)
-    request_drop_queued (r);
+    queue_unlink_locked (h, link);
+  pthread_mutex_unlock (&h->lock);
+  if (!found)
+    return;
+  /* It may have been the one that the driver had refused, and what stood
+   * behind it may be more welcome. */
+  atomic_store (&h->stalled, false);
+  hctx_ask_run (h);
+  request_drop_queued (r);
 }
 
 static void
@@ -171,19 +183,36 @@ any_other_in_flight (struct blkmq_hctx *h, struct request *self)
 }
 
 /* The driver refused R.  Nothing more is dispatched until somebody wakes the
- * queue: the next give-back, if there is one to come, or else the timer. */
+ * queue: the next give-back, if there is one to come, or else the timer.
+ *
+ * What the driver lacked may have been given back before we could be seen to
+ * wait for it.  So the first refusal only sets `watched' and tries once more;
+ * a second one with `watched' still set means that nothing was given back
+ * since before that try, and that the next give-back will see us. */
 static void
 busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
       enum blkmq_queue_result why)
 {
-  if (request_return (r, token) != REQUEST_QUEUED)
+  switch (request_return (r, token)) {
+  case REQUEST_STALE: /* completed as well: the driver's mistake, counted */
     return;
+  case REQUEST_DROPPED:
+    hctx_gave_back (h);
+    return;
+  case REQUEST_QUEUED:
+    break;
+  }
   count (&h->busy);
   if (!r->accepted)
     atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  atomic_store (&h->stalled, true);
   queue_insert (h, r, true);
 
+  atomic_store (&h->stalled, true);
+  if (!atomic_exchange (&h->watched, true) && why == BLKMQ_BUSY_DEVICE) {
+    atomic_store (&h->stalled, false);
+    hctx_ask_run (h);
+    return;
+  }
   barrier_full (); /* pairs with the one in hctx_gave_back */
   if (why == BLKMQ_BUSY_DEVICE && any_other_in_flight (h, r))
     return;
@@ -202,7 +231,13 @@ before_issue (struct thread_slot *slot, struct blkmq_hctx *h,
   atomic_store_explicit (&slot->queueing, r, memory_order_relaxed);
 }
 
-/* False: the driver is busy. */
+static void
+after_issue (struct thread_slot *slot)
+{
+  atomic_store_explicit (&slot->queueing, NULL, memory_order_release);
+}
+
+/* True if the driver has taken it. */
 static bool
 call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
                struct request *r, blkmq_token token)
@@ -212,25 +247,25 @@ call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
   if (h->io_timeout_ns != 0)
     timeout_arm_scan (h);
   result = h->driver->queue_rq (h, &r->rq, token);
-  atomic_store_explicit (&slot->queueing, NULL, memory_order_release);
-  if (__builtin_expect (result == BLKMQ_QUEUED, 1))
-    return true;
-  busy (h, r, token, result);
-  return false;
+  if (__builtin_expect (result != BLKMQ_QUEUED, 0))
+    busy (h, r, token, result);
+  after_issue (slot);
+  return result == BLKMQ_QUEUED;
 }
 
-static bool
+enum issued { ISSUED, REFUSED, DROPPED };
+
+static enum issued
 issue_queued (struct thread_slot *slot, struct blkmq_hctx *h,
               struct request *r)
 {
   blkmq_token token;
 
   before_issue (slot, h, r);
-  if (!request_issue (r, &token)) {
-    atomic_store_explicit (&slot->queueing, NULL, memory_order_release);
-    return true;
-  }
-  return call_queue_rq (slot, h, r, token);
+  if (request_issue (r, &token))
+    return call_queue_rq (slot, h, r, token) ? ISSUED : REFUSED;
+  after_issue (slot);
+  return DROPPED;
 }
 
 /* R has its tag and is filled in: to the driver, or behind those who wait for
@@ -243,8 +278,7 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
   if ((flags & HCTX_QUIESCED)
       || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
     request_start (r);
-    queue_insert (h, r, false);
-    if (!(flags & HCTX_QUIESCED) && !atomic_load (&h->stalled))
+    if (queue_insert (h, r, false))
       hctx_ask_run (h);
     return false;
   }
@@ -269,6 +303,9 @@ take_tag (struct thread_slot *slot, struct blkmq_hctx *h, unsigned *flags)
     tag_map_put (&h->tags, (unsigned)tag);
     barrier_after_rmw ();
     hctx_notify_drain (h);
+    /* Somebody may have looked for a tag while we had this one. */
+    if (atomic_load (&h->nr_waiting) > 0)
+      hctx_ask_run (h);
     return NO_TAG;
   }
   return tag;
@@ -304,7 +341,7 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
       io_has_tags (io);
     /* From here a single io may be gone. */
     *ring |= start (slot, h, r, flags);
-  } while (more);
+  } while (more && !io_is_aborted (io));
   if (split)
     io_parts_end (io, BLKMQ_STS_OK);
 }
@@ -342,52 +379,71 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
 
 /* ---- the queue's runner ---- */
 
-/* One step of hctx_run: dispatch the head of the queue, or give a tag to the
- * head of the wait list.  False: nothing can be done now.  Called and
- * returns with the lock held; drops it meanwhile. */
+/* The head of the wait list gets a tag and its next part becomes a QUEUED
+ * request, all under the lock: an abort finds the one or the other.  NULL: not
+ * now.  *SPLIT_ENDS: it was the last part of a split io. */
+static struct request *
+next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
+                     bool *split_ends)
+{
+  struct blkmq_io *io = h->wait;
+  unsigned flags;
+  struct request *r;
+  int tag = take_tag (slot, h, &flags);
+
+  if (tag == NO_TAG)
+    return NULL;
+  r = hctx_tag_request (h, (unsigned)tag);
+  atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
+  io_take_part (&h->disk->limits, io, r);
+  *split_ends = false;
+  if (!io_has_more (io)) {
+    *split_ends = io->priv.state == IO_SPLIT;
+    wait_unlink_locked (h, io);
+  }
+  request_start (r);
+  return r;
+}
+
+/* One step of hctx_run: dispatch the head of the queue, or of the wait list.
+ * False: nothing more can be done now.  Called and returns with the lock held;
+ * drops it meanwhile. */
 static bool
 run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
 {
   unsigned flags = atomic_load (&h->flags);
   struct request *r = h->queue;
   struct blkmq_io *io = h->wait;
-  bool more, split, taken;
-  int tag;
+  bool split_ends = false;
+  enum issued issued;
 
+  if (flags & (HCTX_QUIESCED | HCTX_REMOVED))
+    return false;
   if (r != NULL) {
-    if ((flags & HCTX_QUIESCED) || atomic_load (&h->stalled))
+    if (atomic_load (&h->stalled))
       return false;
     queue_unlink_locked (h, &h->queue);
-    pthread_mutex_unlock (&h->lock);
-    taken = issue_queued (slot, h, r);
-    *ring |= taken;
-    pthread_mutex_lock (&h->lock);
-    return taken;
   }
-
-  if (io == NULL || (flags & (HCTX_QUIESCED | HCTX_FROZEN | HCTX_REMOVED)))
-    return false;
-  tag = take_tag (slot, h, &flags);
-  if (tag == NO_TAG)
-    return false;
-  r = hctx_tag_request (h, (unsigned)tag);
-  io_take_part (&h->disk->limits, io, r);
-  more = io_has_more (io);
-  split = io->priv.state == IO_SPLIT;
-  if (!more)
-    wait_unlink_locked (h, io);
+  else {
+    if (io == NULL || (flags & HCTX_FROZEN))
+      return false;
+    r = next_waiting_locked (slot, h, &split_ends);
+    if (r == NULL)
+      return false;
+  }
   pthread_mutex_unlock (&h->lock);
-  *ring |= start (slot, h, r, flags);
-  if (!more && split)
+  issued = issue_queued (slot, h, r);
+  *ring |= issued == ISSUED;
+  if (split_ends)
     io_parts_end (io, BLKMQ_STS_OK);
   pthread_mutex_lock (&h->lock);
-  return true;
+  return issued != REFUSED || !atomic_load (&h->stalled);
 }
 
 void
 hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
 {
-  unsigned budget = slot->on_loop ? RUN_BUDGET_LOOP : RUN_BUDGET_SUBMITTER;
+  unsigned budget = slot->on_loop > 0 ? RUN_BUDGET_LOOP : RUN_BUDGET_SUBMITTER;
   bool ring = false, hand_over = false;
 
   atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
@@ -471,6 +527,8 @@ engine_hand_over (struct thread_slot *slot)
     struct blkmq_hctx *h = io->priv.submitter->hctx;
     enum blkmq_status status = io_prepare (h->disk, io);
 
+    if (status == BLKMQ_STS_OK && (io->flags & BLKMQ_IO_NOWAIT))
+      status = BLKMQ_STS_AGAIN; /* a tag can be taken on the loop only */
     if (status == BLKMQ_STS_OK)
       wait_append (h, io);
     else
@@ -497,15 +555,20 @@ drain_runs (struct thread_slot *slot)
 }
 
 /* What is dispatched here may complete here and ask for another run: after one
- * round the loop goes on, or a submitter would serve others for ever. */
+ * round the loop goes on, or a submitter would serve others for ever.  An
+ * end_io that submits again is the thread's own affair, but for a loop's,
+ * which has timers to serve. */
 void
 engine_leave (struct thread_slot *slot)
 {
+  unsigned budget = RUN_BUDGET_LOOP;
   bool has_run = false;
 
   if (slot->depth == 1) {
     while (slot->ios != NULL || slot->nr_runs > 0) {
-      if (slot->ios != NULL) {
+      if (slot->on_loop > 0 && budget-- == 0)
+        engine_hand_over (slot);
+      else if (slot->ios != NULL) {
         struct blkmq_io *io = pop_noted_io (slot);
 
         dispatch_ios (slot, io->priv.submitter->hctx, io);

@@ -45,8 +45,9 @@ void dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
 /* Look at the queue and the waiters.  Inside the engine. */
 void hctx_run (struct thread_slot *slot, struct blkmq_hctx *h);
 
-/* Put a QUEUED request that nobody else holds on the queue. */
-void queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
+/* Put a QUEUED request on the queue, or drop it if it was ended meanwhile.  True
+ * if the queue could move now: the caller asks for a run (hctx_ask_run). */
+bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 
 /* Take a QUEUED request off the queue and let go of it, if it is there. */
 void queue_remove (struct blkmq_hctx *h, struct request *r);

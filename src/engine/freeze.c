@@ -55,7 +55,7 @@ clear_flag (struct blkmq_disk *disk, unsigned *depth, unsigned flag)
 
     if (flag == HCTX_QUIESCED)
       atomic_store (&h->stalled, false);
-    hctx_run (slot, h);
+    hctx_ask_run (h);
   }
   engine_leave (slot);
 }
@@ -196,6 +196,14 @@ blkmq_unfreeze (struct blkmq_disk *disk)
 
 /* ---- removal ---- */
 
+static int
+claim_for_removal (struct request *r, void *opaque)
+{
+  if (!(atomic_load_explicit (&r->word, memory_order_acquire) & WORD_ENDED))
+    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+  return 0;
+}
+
 /* End what is on the engine's own lists. */
 static void
 end_lists (struct blkmq_hctx *h)
@@ -213,44 +221,23 @@ end_lists (struct blkmq_hctx *h)
   for (; r != NULL; r = next) {
     next = r->next;
     /* HELD, by us, stands for a reference here. */
-    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+    claim_for_removal (r, NULL);
     request_drop_queued (r);
   }
 }
 
-/* Call FN for each request with a reference, whatever its state. */
-static void
-for_each_taken (struct blkmq_hctx *h, void (*fn) (struct request *r,
-                                                  uint64_t token))
-{
-  for (unsigned tag = 0; tag < h->tags.depth; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
-    uint64_t token
-      = name_make (atomic_load_explicit (&r->word, memory_order_acquire),
-                   h->index, tag);
-
-    if (tag_map_is_taken (&h->tags, tag) && request_try_get (r, token)) {
-      fn (r, token);
-      request_put (r);
-    }
-  }
-}
-
-static void
-claim_for_removal (struct request *r, uint64_t token)
-{
-  if (!(atomic_load_explicit (&r->word, memory_order_acquire) & WORD_ENDED))
-    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
-}
-
 /* The driver was stopped: what it still has is ours. */
-static void
-take_back_from_driver (struct request *r, uint64_t token)
+static int
+take_back_from_driver (struct request *r, void *opaque)
 {
   uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
   if (word & WORD_HELD)
-    request_take_back (r, token, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+    request_take_back (r, name_make (word, r->rq.hctx->index, r->tag),
+                       BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+  else
+    claim_for_removal (r, opaque);
+  return 0;
 }
 
 /* Everybody but outside references has let go? */
@@ -276,44 +263,35 @@ wait_released (struct blkmq_disk *disk)
   }
 }
 
-static void
-end_everything (struct blkmq_disk *disk)
+void
+freeze_remove (struct blkmq_disk *disk)
 {
-  /* Twice round the lists: those who were dispatching may still have added
-   * to them, and nobody can after that. */
+  struct thread_slot *slot = engine_enter_from_below ();
+
+  set_flag (disk, HCTX_REMOVED);
+
+  /* From here no new request starts and no queue_rq.  Twice round the lists:
+   * those who were dispatching may still have added to them. */
   for (unsigned i = 0; i < disk->nr_hw_queues; i++)
     end_lists (&disk->hctxs[i]);
   for (unsigned i = 0; i < disk->nr_hw_queues; i++)
     thread_wait_dispatching (&disk->hctxs[i]);
   for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
     end_lists (&disk->hctxs[i]);
-    for_each_taken (&disk->hctxs[i], claim_for_removal);
+    hctx_for_each (&disk->hctxs[i], claim_for_removal, NULL);
   }
 
+  /* The loops before the driver: a timeout scan may be asking it. */
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
+    loop_stop (disk->hctxs[i].loop);
   if (disk->driver->stop != NULL)
     disk->driver->stop (disk->driver_data);
   for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
     end_lists (&disk->hctxs[i]); /* requeued before the stop */
-    for_each_taken (&disk->hctxs[i], take_back_from_driver);
+    hctx_for_each (&disk->hctxs[i], take_back_from_driver, NULL);
+    hctx_kicked (&disk->hctxs[i]); /* what was on its way to the loop */
   }
-}
-
-void
-freeze_remove (struct blkmq_disk *disk)
-{
-  struct thread_slot *slot;
-
-  set_flag (disk, HCTX_REMOVED);
-  slot = engine_enter_from_below ();
-  end_everything (disk);
   engine_leave_from_below (slot);
-
-  /* Without their loops nothing ends but by our hand; one more turn ends what
-   * was on its way there. */
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    loop_stop (disk->hctxs[i].loop);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    hctx_kicked (&disk->hctxs[i]);
 
   wait_released (disk);
   for (unsigned i = 0; i < disk->nr_hw_queues; i++)

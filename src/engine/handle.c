@@ -12,6 +12,7 @@
 #include "engine/dispatch.h"
 #include "engine/disk.h"
 #include "engine/hctx.h"
+#include "engine/io.h"
 #include "engine/request.h"
 
 /* ---- references ---- */
@@ -86,36 +87,6 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
 
 /* ---- iteration ---- */
 
-/* Call FN for each request of H that is not free, with a reference. */
-static int
-for_each_of_hctx (struct blkmq_hctx *h,
-                  int (*fn) (struct request *r, void *opaque), void *opaque)
-{
-  for (unsigned tag = 0; tag < h->tags.depth; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
-    uint64_t word;
-    int ret;
-
-    if (!tag_map_is_taken (&h->tags, tag))
-      continue;
-    do {
-      word = atomic_load_explicit (&r->word, memory_order_acquire);
-      if (word_is_free (word))
-        break;
-      /* A failed get means that the generation has changed: issued again, or
-       * another life.  Either is ours to visit. */
-    } while (!request_try_get (r, name_make (word, h->index, tag))
-             && word_refs (word) != word_refs (WORD_REFS));
-    if (word_is_free (word))
-      continue;
-    ret = fn (r, opaque);
-    request_put (r);
-    if (ret != 0)
-      return ret;
-  }
-  return 0;
-}
-
 struct visit {
   int (*fn) (struct blkmq_request *rq, void *opaque);
   void *opaque;
@@ -139,7 +110,7 @@ blkmq_for_each_request (struct blkmq_disk *disk,
   int ret = 0;
 
   for (unsigned i = 0; i < disk->nr_hw_queues && ret == 0; i++)
-    ret = for_each_of_hctx (&disk->hctxs[i], visit_one, &visit);
+    ret = hctx_for_each (&disk->hctxs[i], visit_one, &visit);
   engine_leave_from_below (slot);
   return ret;
 }
@@ -167,11 +138,14 @@ blkmq_abort_request (struct blkmq_disk *disk, blkmq_handle handle)
 {
   struct thread_slot *slot = engine_enter ();
   struct blkmq_request *rq = blkmq_request_get (disk, handle);
+  struct blkmq_hctx *outer;
   unsigned nr = 0;
 
   if (rq != NULL) {
+    outer = hctx_hold (slot, rq->hctx);
     nr = abort_one (request_of (rq));
     blkmq_request_put (rq);
+    hctx_let_go (slot, outer);
   }
   engine_leave (slot);
   return nr;
@@ -214,10 +188,12 @@ blkmq_abort_io (struct blkmq_submitter *submitter, struct blkmq_io *io)
   struct thread_slot *slot = engine_enter ();
   struct abort_match match = { submitter, io, 0 };
 
-  /* Off the wait list first, so that no more parts start; from then on IO is
-   * only compared, for its parts may end it at any time. */
+  /* First see to it that no more parts start, be it that it waits for a tag or
+   * that another thread is splitting it; from then on IO is only compared, for
+   * its parts may end it at any time. */
+  io_abort_split (io);
   match.nr = wait_abort (h, is_io, io, BLKMQ_STS_ABORTED);
-  for_each_of_hctx (h, abort_if_match, &match);
+  hctx_for_each (h, abort_if_match, &match);
   engine_leave (slot);
   return match.nr;
 }
@@ -230,7 +206,7 @@ blkmq_abort_submitter (struct blkmq_submitter *submitter)
   struct abort_match match = { submitter, NULL, 0 };
 
   match.nr = wait_abort (h, is_of_submitter, submitter, BLKMQ_STS_ABORTED);
-  for_each_of_hctx (h, abort_if_match, &match);
+  hctx_for_each (h, abort_if_match, &match);
   engine_leave (slot);
   return match.nr;
 }

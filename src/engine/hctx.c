@@ -227,7 +227,8 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
     timeout_scan (h);
     break;
   case TIMER_RERUN:
-    atomic_store_explicit (&h->stalled, false, memory_order_relaxed);
+    atomic_store (&h->watched, false);
+    atomic_store (&h->stalled, false);
     hctx_run (slot, h);
     break;
   }
@@ -259,11 +260,65 @@ hctx_ask_run (struct blkmq_hctx *h)
 void
 hctx_gave_back (struct blkmq_hctx *h)
 {
-  barrier_after_rmw (); /* pairs with the one in dispatch.c:busy */
-  if (atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
-    atomic_store_explicit (&h->stalled, false, memory_order_relaxed);
+  barrier_after_rmw (); /* the give-back first: pairs with dispatch.c:busy */
+  if (__builtin_expect (atomic_load_explicit (&h->watched,
+                                              memory_order_relaxed),
+                        0)) {
+    atomic_store (&h->watched, false);
+    atomic_store (&h->stalled, false);
     hctx_ask_run (h);
   }
+}
+
+struct blkmq_hctx *
+hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h)
+{
+  struct blkmq_hctx *outer
+    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+
+  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
+  return outer;
+}
+
+void
+hctx_let_go (struct thread_slot *slot, struct blkmq_hctx *outer)
+{
+  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+}
+
+/* A reference to whatever life or issue of R is the present one. */
+static bool
+get_present (struct blkmq_hctx *h, struct request *r)
+{
+  uint64_t word;
+
+  do {
+    word = atomic_load_explicit (&r->word, memory_order_acquire);
+    if (word_is_free (word) || (word & WORD_REFS) == WORD_REFS)
+      return false;
+    /* A failed get means that the generation has moved: look again. */
+  } while (!request_try_get (r, name_make (word, h->index, r->tag)));
+  return true;
+}
+
+int
+hctx_for_each (struct blkmq_hctx *h,
+               int (*fn) (struct request *r, void *opaque), void *opaque)
+{
+  struct thread_slot *slot = thread_self ();
+  struct blkmq_hctx *outer = hctx_hold (slot, h);
+  int ret = 0;
+
+  for (unsigned tag = 0; tag < h->tags.depth && ret == 0; tag++) {
+    struct request *r = hctx_tag_request (h, tag);
+
+    if (!tag_map_is_taken (&h->tags, tag) || !get_present (h, r))
+      continue;
+    ret = fn (r, opaque);
+    request_put (r);
+  }
+  hctx_let_go (slot, outer);
+  return ret;
 }
 
 void

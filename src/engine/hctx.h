@@ -57,7 +57,9 @@ struct blkmq_hctx {
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
   _Atomic unsigned nr_waiting; /* ios without a tag; lock to write */
   _Atomic unsigned nr_queued;  /* requests on the queue; lock to write */
-  _Atomic bool stalled;      /* the driver said BUSY: wait to be rerun */
+  /* The driver said BUSY.  watched: the next give-back is to clear both and
+   * have the queue run.  stalled: until then, don't try. */
+  _Atomic bool watched, stalled;
   _Atomic bool scan_armed;
   struct tag_map tags;
 
@@ -110,9 +112,20 @@ void hctx_timer_due (void *opaque);
  * engine, or else by the loop. */
 void hctx_ask_run (struct blkmq_hctx *h);
 
+/* Show, in the thread's slot, that H is in use beyond the life of any request:
+ * removal waits.  Returns what was shown before, for hctx_let_go: such uses
+ * nest. */
+struct thread_slot;
+struct blkmq_hctx *hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h);
+void hctx_let_go (struct thread_slot *slot, struct blkmq_hctx *outer);
+
+/* Call FN for each request of H that is not free, with a reference. */
+int hctx_for_each (struct blkmq_hctx *h,
+                   int (*fn) (struct request *r, void *opaque), void *opaque);
+
 /* A driver has given something back: dispatch again what it had refused for
- * lack of it.  The caller keeps the hctx (a releasing mark, the loop, a
- * reference to a request). */
+ * lack of it.  The caller keeps the hctx (hctx_hold, the loop, a reference to
+ * a request). */
 void hctx_gave_back (struct blkmq_hctx *h);
 
 /* Hand a given-back request with a reference to the loop, to be ended. */

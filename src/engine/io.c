@@ -215,6 +215,8 @@ io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
   r->submitter = io->priv.submitter;
   r->early = io->give_back != NULL;
   r->accepted = false;
+  atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE,
+                         memory_order_relaxed);
 }
 
 /* The only places where the caller's code runs. */
@@ -255,6 +257,20 @@ note_error (struct blkmq_io *io, enum blkmq_status status)
   if (status != BLKMQ_STS_OK)
     __atomic_compare_exchange_n (&io->priv.first_error, &none, status, false,
                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void
+io_abort_split (struct blkmq_io *io)
+{
+  if (io->priv.state == IO_SPLIT)
+    note_error (io, BLKMQ_STS_ABORTED);
+}
+
+bool
+io_is_aborted (const struct blkmq_io *io)
+{
+  return __atomic_load_n (&io->priv.first_error, __ATOMIC_RELAXED)
+         == BLKMQ_STS_ABORTED;
 }
 
 void

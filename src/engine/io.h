@@ -38,6 +38,10 @@ void io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
  * IO may be gone. */
 void io_parts_end (struct blkmq_io *io, enum blkmq_status status);
 
+/* Have the thread that splits IO make no more parts; does it? */
+void io_abort_split (struct blkmq_io *io);
+bool io_is_aborted (const struct blkmq_io *io);
+
 /* A part's status is decided: answer the caller if it was the last. */
 void io_answer_part (struct blkmq_io *io, enum blkmq_status status);
 

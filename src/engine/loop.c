@@ -34,6 +34,7 @@ struct loop {
   int timerfd;
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
+  bool marked;  /* counted in its thread's slot; the loop's thread */
 
   _Atomic bool kicked;
   _Atomic bool quit;
@@ -52,12 +53,22 @@ turn_kicked (struct loop *loop)
     loop->ops->kicked (loop->opaque);
 }
 
+/* From its first turn on, the thread that runs the loop must not block. */
+static void
+mark_thread (struct loop *loop)
+{
+  if (loop->marked)
+    return;
+  loop->marked = true;
+  thread_self ()->on_loop++;
+}
+
 static void
 async_cb (struct ev_loop *ev, ev_async *w, int revents)
 {
   struct loop *loop = w->data;
 
-  thread_self ()->on_loop = true;
+  mark_thread (loop);
   if (atomic_load (&loop->quit)) {
     ev_break (ev, EVBREAK_ALL);
     return;
@@ -71,7 +82,7 @@ timer_cb (struct ev_loop *ev, ev_io *w, int revents)
   struct loop *loop = w->data;
   uint64_t nr_expirations;
 
-  thread_self ()->on_loop = true;
+  mark_thread (loop);
   /* Read before looking: a deadline set meanwhile makes the fd readable
    * again. */
   if (read (loop->timerfd, &nr_expirations, sizeof nr_expirations) < 0)
@@ -89,7 +100,7 @@ loop_thread (void *opaque)
   pthread_setname_np (pthread_self (), name);
   /* The default slack of 50 us would be most of a short completion time. */
   prctl (PR_SET_TIMERSLACK, 1UL);
-  thread_self ()->on_loop = true;
+  mark_thread (loop);
   ev_run (loop->ev, 0);
   return NULL;
 }
@@ -161,6 +172,10 @@ loop_start (struct loop *loop)
     }
   }
 
+  /* It may have been started and stopped before. */
+  atomic_store (&loop->kicked, false);
+  atomic_store (&loop->quit, false);
+  loop->marked = false;
   ev_async_init (&loop->async, async_cb);
   loop->async.data = loop;
   ev_async_start (loop->ev, &loop->async);
@@ -171,6 +186,8 @@ loop_start (struct loop *loop)
     /* The embedder's loop must be able to end without us. */
     ev_unref (loop->ev);
     ev_unref (loop->ev);
+    /* Have the first turn find out which thread it is. */
+    ev_async_send (loop->ev, &loop->async);
   }
   loop->open = true;
 
@@ -212,6 +229,8 @@ loop_stop (struct loop *loop)
   if (loop->kind == LOOP_LENT) {
     ev_ref (loop->ev);
     ev_ref (loop->ev);
+    if (loop->marked)
+      thread_self ()->on_loop--;
   }
   ev_async_stop (loop->ev, &loop->async);
   ev_io_stop (loop->ev, &loop->timer);
@@ -255,9 +274,7 @@ loop_set_deadline (struct loop *loop, uint64_t deadline_ns)
 bool
 loop_turn (struct loop *loop)
 {
-  bool was_kicked = atomic_load (&loop->kicked);
-
   turn_kicked (loop);
   loop->ops->timer_due (loop->opaque);
-  return was_kicked;
+  return atomic_load (&loop->kicked);
 }

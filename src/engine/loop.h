@@ -45,7 +45,7 @@ void loop_kick (struct loop *loop);
 void loop_set_deadline (struct loop *loop, uint64_t deadline_ns);
 
 /* Manual loops: call kicked if there was a kick, and timer_due.  True if there
- * was a kick. */
+ * is another kick by now. */
 bool loop_turn (struct loop *loop);
 
 #endif /* BLKMQ_ENGINE_LOOP_H */

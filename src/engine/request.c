@@ -89,9 +89,7 @@ static void
 release (struct request *r)
 {
   struct thread_slot *slot = thread_self ();
-  struct blkmq_hctx *h = r->rq.hctx;
-  struct blkmq_hctx *outer
-    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+  struct blkmq_hctx *h = r->rq.hctx, *outer;
   unsigned flags;
 
   /* It may still be armed when an abort or a timeout came first.  If it has
@@ -105,7 +103,7 @@ release (struct request *r)
   /* From the put on, nothing keeps the hctx but this mark: removal waits for
    * it (thread_wait_gone).  The put's barrier orders the mark before the
    * loads, as removal's orders the flag before its look at the marks. */
-  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
+  outer = hctx_hold (slot, h);
   tag_map_put (&h->tags, r->tag);
   barrier_after_rmw (); /* pairs with wait_append, freeze and removal */
   flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
@@ -113,7 +111,7 @@ release (struct request *r)
     hctx_notify_drain (h);
   if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
     hctx_ask_run (h);
-  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+  hctx_let_go (slot, outer);
 }
 
 static void
@@ -195,13 +193,16 @@ deliver (struct request *r)
   answer (r, 1);
 }
 
-bool
-request_claim (struct request *r, enum blkmq_cause cause,
-               enum blkmq_status status)
+/* Claim ENDED; of the issue NAME only, unless that is 0. */
+static bool
+claim (struct request *r, uint64_t name, enum blkmq_cause cause,
+       enum blkmq_status status)
 {
   uint64_t word = load (r);
 
   do {
+    if (name != 0 && word_gen (word) != name_gen (name))
+      return false;
     if (word & WORD_ENDED) {
       lose (r, cause);
       return false;
@@ -211,6 +212,20 @@ request_claim (struct request *r, enum blkmq_cause cause,
   decide (r, cause, status);
   deliver (r);
   return true;
+}
+
+bool
+request_claim (struct request *r, enum blkmq_cause cause,
+               enum blkmq_status status)
+{
+  return claim (r, 0, cause, status);
+}
+
+bool
+request_claim_issue (struct request *r, uint64_t name, enum blkmq_cause cause,
+                     enum blkmq_status status)
+{
+  return claim (r, name, cause, status);
 }
 
 /* ---- give-back ---- */
@@ -317,11 +332,9 @@ request_complete (struct request *r, blkmq_token token,
 {
   struct thread_slot *slot = thread_self ();
   struct blkmq_hctx *h = r->rq.hctx;
-  struct blkmq_hctx *outer
-    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+  struct blkmq_hctx *outer = hctx_hold (slot, h);
   bool alive;
 
-  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
   alive = token_is_of (r, token)
           && (h->ends_inline ? complete_inline (r, token, status)
                              : complete_later (r, token, status));
@@ -329,7 +342,7 @@ request_complete (struct request *r, blkmq_token token,
     hctx_gave_back (h);
   else
     count (&h->stale_tokens);
-  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+  hctx_let_go (slot, outer);
   return alive;
 }
 
@@ -372,7 +385,9 @@ request_take_back (struct request *r, blkmq_token token,
     answer (r, 1);
   }
   else {
-    lose (r, cause);
+    /* Who claimed it for the same cause before has not lost now. */
+    if (atomic_load_explicit (&r->cause, memory_order_relaxed) != cause)
+      lose (r, cause);
     if (word & WORD_DEFERRED)
       answer (r, 1);
   }

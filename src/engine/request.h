@@ -94,6 +94,10 @@ bool request_take_back (struct request *r, blkmq_token token,
 bool request_claim (struct request *r, enum blkmq_cause cause,
                     enum blkmq_status status);
 
+/* The same, but only of the issue that NAME names. */
+bool request_claim_issue (struct request *r, uint64_t name,
+                          enum blkmq_cause cause, enum blkmq_status status);
+
 /* A request that was given back and waited for its end (timer, softirq):
  * claim it for the completion.  Drops the caller's reference. */
 void request_finish (struct request *r);

@@ -51,6 +51,17 @@ blkmq_submitter_hctx (const struct blkmq_submitter *submitter)
   return submitter->hctx->index;
 }
 
+/* Before its checks (io_prepare) an io has no state. */
+static void
+io_init (struct blkmq_io *io, struct blkmq_submitter *submitter,
+         struct completion *tag_wait)
+{
+  io->priv.submitter = submitter;
+  io->priv.next = NULL;
+  io->priv.tag_wait = tag_wait;
+  io->priv.state = 0;
+}
+
 /* All ios of the chain have their submitter set. */
 static void
 submit_chain (struct blkmq_submitter *submitter, struct blkmq_io *first)
@@ -74,9 +85,7 @@ submit_chain (struct blkmq_submitter *submitter, struct blkmq_io *first)
 void
 blkmq_submit (struct blkmq_submitter *submitter, struct blkmq_io *io)
 {
-  io->priv.submitter = submitter;
-  io->priv.next = NULL;
-  io->priv.tag_wait = NULL;
+  io_init (io, submitter, NULL);
   submit_chain (submitter, io);
 }
 
@@ -88,9 +97,7 @@ blkmq_submit_wait (struct blkmq_submitter *submitter, struct blkmq_io *io)
   if (thread_must_not_block (thread_self ()))
     return -EDEADLK;
   completion_init (&has_tags);
-  io->priv.submitter = submitter;
-  io->priv.next = NULL;
-  io->priv.tag_wait = &has_tags;
+  io_init (io, submitter, &has_tags);
   submit_chain (submitter, io);
   completion_wait (&has_tags);
   return 0;
@@ -108,9 +115,7 @@ blkmq_batch_begin (struct blkmq_batch *batch,
 void
 blkmq_batch_add (struct blkmq_batch *batch, struct blkmq_io *io)
 {
-  io->priv.submitter = batch->submitter;
-  io->priv.next = NULL;
-  io->priv.tag_wait = NULL;
+  io_init (io, batch->submitter, NULL);
   *batch->last = io;
   batch->last = &io->priv.next;
 }
@@ -144,21 +149,19 @@ blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
   struct thread_slot *slot = engine_enter_from_below ();
   struct request *r = request_of (rq);
   struct blkmq_hctx *h = rq->hctx;
-  struct blkmq_hctx *outer
-    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
-  enum request_returned returned;
+  /* The request may be dropped, or dispatched and gone. */
+  struct blkmq_hctx *outer = hctx_hold (slot, h);
+  enum request_returned returned = request_return (r, token);
 
-  /* Keeps the hctx when the request is dropped or dispatched and gone. */
-  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
-  returned = request_return (r, token);
   if (returned == REQUEST_QUEUED) {
     count (&h->requeues);
     r->accepted = true;
-    queue_insert (h, r, false);
+    if (queue_insert (h, r, false))
+      hctx_ask_run (h);
   }
   if (returned != REQUEST_STALE)
     hctx_gave_back (h);
-  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+  hctx_let_go (slot, outer);
   engine_leave_from_below (slot);
   return returned == REQUEST_STALE ? -ESTALE : 0;
 }

@@ -96,15 +96,17 @@ any_dispatching (struct blkmq_hctx *hctx, const struct thread_slot *self)
   return false;
 }
 
-/* In the order in which a thread hands on its hold on an hctx: releasing, then
- * noted, then dispatching.  Looking in that order cannot miss it. */
+/* A thread hands its hold on an hctx from releasing to a note and from there to
+ * dispatching; and while dispatching it may make a new note.  Looking in that
+ * order, and at dispatching first as well, cannot miss it. */
 static bool
 any_touching (struct blkmq_hctx *hctx, const struct thread_slot *self)
 {
   for (struct thread_slot *s = registry; s != NULL; s = s->next) {
     if (s == self)
       continue;
-    if (atomic_load_explicit (&s->releasing, memory_order_acquire) == hctx)
+    if (atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx
+        || atomic_load_explicit (&s->releasing, memory_order_acquire) == hctx)
       return true;
     for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
       if (atomic_load_explicit (&s->runs[i], memory_order_acquire) == hctx)

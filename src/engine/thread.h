@@ -38,7 +38,7 @@ struct thread_slot {
 
   /* The thread's own. */
   bool registered;
-  bool on_loop; /* an hctx's loop runs on this thread: it must not block */
+  unsigned on_loop; /* hctx loops that run on this thread: must not block */
   unsigned id;  /* spreads threads over the words of a tag map */
   unsigned depth;       /* entry points that will drain what is noted below */
   unsigned in_callback; /* end_io or give_back is running */
@@ -68,7 +68,7 @@ thread_self (void)
 static inline bool
 thread_must_not_block (const struct thread_slot *slot)
 {
-  return slot->on_loop || slot->depth > 0 || slot->in_callback > 0;
+  return slot->on_loop > 0 || slot->depth > 0 || slot->in_callback > 0;
 }
 
 /* Is any thread inside queue_rq for RQ? */

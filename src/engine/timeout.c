@@ -32,6 +32,16 @@ deadline (struct request *r)
   return atomic_load_explicit (&r->deadline_ns, memory_order_relaxed);
 }
 
+/* Claim the end of this issue, or nothing.  If it is on the queue by now, it
+ * need not wait there for its turn. */
+static void
+end_issue (struct blkmq_hctx *h, struct request *r, uint64_t token)
+{
+  if (request_claim_issue (r, token, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT)
+      && word_state (atomic_load (&r->word)) == WORD_QUEUED)
+    queue_remove (h, r);
+}
+
 /* The driver holds R: ask it.  We have a reference. */
 static void
 ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
@@ -44,6 +54,7 @@ ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   switch (result) {
   case BLKMQ_TIMEOUT_DONE:
     count (&h->timeouts_done);
+    /* Refused: it was given back while the driver was being asked. */
     if (request_take_back (r, token, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT))
       hctx_gave_back (h);
     else
@@ -56,7 +67,9 @@ ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
     break;
   case BLKMQ_TIMEOUT_HELD:
     count (&h->timeouts_held);
-    request_claim (r, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT);
+    /* It keeps the tag and is not asked again. */
+    atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
+    end_issue (h, r, token);
     /* A freeze may have waited for this one. */
     if (atomic_load (&h->flags) & (HCTX_FROZEN | HCTX_REMOVED))
       hctx_notify_drain (h);
@@ -71,6 +84,8 @@ expire (struct blkmq_hctx *h, struct request *r, blkmq_token token,
 {
   uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
+  if (word_gen (word) != name_gen (token))
+    return; /* issued once more since: it may be inside queue_rq */
   count (&h->timeouts);
   if (word_state (word) == WORD_IN_FLIGHT && (word & WORD_HELD))
     ask_driver (h, r, token, now_ns);
@@ -78,10 +93,16 @@ expire (struct blkmq_hctx *h, struct request *r, blkmq_token token,
     /* Given back and waiting for its timer, or queued again: the holder is
      * the engine, which lets go. */
     count (&h->timeouts_done);
-    request_claim (r, BLKMQ_CAUSE_TIMEOUT, BLKMQ_STS_TIMEOUT);
-    if (word_state (word) == WORD_QUEUED)
-      queue_remove (h, r);
+    end_issue (h, r, token);
   }
+}
+
+/* Nobody needs to be asked: it was answered and given back.  One that was
+ * aborted and is still held is asked for, so that it can be. */
+static bool
+is_over (uint64_t word)
+{
+  return (word & WORD_ENDED) && !(word & WORD_HELD);
 }
 
 /* Look at one request.  The time at which to look again, or UINT64_MAX. */
@@ -92,7 +113,7 @@ scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
 
   word = atomic_load_explicit (&r->word, memory_order_acquire);
   when = deadline (r);
-  if (word_is_free (word) || (word & WORD_ENDED) || when == 0)
+  if (word_is_free (word) || is_over (word) || when == 0)
     return UINT64_MAX;
   if (when > now_ns)
     return when;
@@ -101,16 +122,17 @@ scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
 
   token = name_make (word, h->index, r->tag);
   if (!request_try_get (r, token))
-    return UINT64_MAX; /* it moved on: another issue, another deadline */
+    return now_ns + RESCAN_NS; /* it has just moved on */
   /* With the reference the deadline is this life's for certain. */
   when = deadline (r);
   if (when != 0 && when <= now_ns)
     expire (h, r, token, now_ns);
   word = atomic_load_explicit (&r->word, memory_order_acquire);
-  if (!(word & WORD_ENDED))
-    again = deadline (r);
+  when = deadline (r);
+  if (!is_over (word) && when != 0)
+    again = when > now_ns ? when : now_ns + RESCAN_NS;
   request_put (r);
-  return again == 0 ? UINT64_MAX : again;
+  return again;
 }
 
 void
@@ -122,6 +144,9 @@ timeout_scan (struct blkmq_hctx *h)
   bool any = false;
   int tag;
 
+  /* The driver may have been stopped; removal ends what is left. */
+  if (atomic_load (&h->flags) & HCTX_REMOVED)
+    return;
   for (tag = tag_map_next_taken (&h->tags, 0); tag != NO_TAG;
        tag = (unsigned)tag + 1 < depth
                ? tag_map_next_taken (&h->tags, (unsigned)tag + 1)
