@@ -272,6 +272,7 @@ struct blkmq_io {
     uint32_t nr_not_given_back;
     uint32_t first_error;
     uint32_t state;
+    uint32_t abort_epoch;
   } priv;
 };
 

@@ -18,6 +18,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/disk.h \
 	src/engine/dispatch.c \
 	src/engine/dispatch.h \
+	src/engine/enter.c \
+	src/engine/enter.h \
 	src/engine/freeze.c \
 	src/engine/freeze.h \
 	src/engine/handle.c \
@@ -29,6 +31,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/loop.c \
 	src/engine/loop.h \
 	src/engine/poison.h \
+	src/engine/queue.c \
+	src/engine/queue.h \
 	src/engine/registry.c \
 	src/engine/registry.h \
 	src/engine/request.c \

@@ -56,6 +56,13 @@ struct shard {
   uint64_t nr_changes; /* entries may have moved if this did */
 };
 
+/* A stretch of mapped memory. */
+struct region {
+  struct region *next;
+  uint8_t *base;
+  size_t bytes;
+};
+
 /* Memory for chunk data, in slots of CHUNK_BYTES. */
 struct pool {
   pthread_mutex_t lock;   /* protects all that follows */

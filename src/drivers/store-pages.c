@@ -38,12 +38,6 @@
 #define UNPOISON(slot) ((void)(slot))
 #endif
 
-struct region {
-  struct region *next;
-  void *base;
-  size_t bytes;
-};
-
 /* A region is a quarter of what there is already, between these.  Address
  * space costs nothing as a rule, but where it does (strict overcommit, locked
  * memory, RLIMIT_AS) it stays in proportion to the data.
@@ -81,7 +75,7 @@ store_pool_exit (struct pool *pool)
   pthread_mutex_destroy (&pool->lock);
 }
 
-static void *
+static uint8_t *
 map_region (uint64_t bytes)
 {
   void *base;

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "engine/disk.h"
-#include "engine/dispatch.h"
 #include "engine/freeze.h"
 #include "engine/registry.h"
 #include "engine/thread.h"
@@ -167,6 +167,7 @@ int
 disk_alloc (struct blkmq_config *config, const struct disk_options *options,
             struct blkmq_disk **result, struct blkmq_error *error)
 {
+  pthread_condattr_t attr;
   struct blkmq_disk *disk;
   int r;
 
@@ -178,7 +179,10 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
     return error_set (error, -ENOMEM, "no memory for a disk");
   pthread_mutex_init (&disk->control_lock, NULL);
   pthread_mutex_init (&disk->drain_lock, NULL);
-  pthread_cond_init (&disk->drained, NULL);
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&disk->drained, &attr);
+  pthread_condattr_destroy (&attr);
   atomic_init (&disk->refs, 1);
   clock_init_real (&disk->own_clock);
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;

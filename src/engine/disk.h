@@ -42,6 +42,7 @@ struct blkmq_disk {
 struct blkmq_submitter {
   struct blkmq_disk *disk;
   struct blkmq_hctx *hctx;
+  _Atomic uint32_t abort_epoch; /* ios of an earlier one are aborted */
 };
 
 /* What blkmq_disk_alloc does not offer: for tests. */

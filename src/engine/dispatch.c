@@ -24,6 +24,7 @@
 #include "engine/disk.h"
 #include "engine/dispatch.h"
 #include "engine/io.h"
+#include "engine/queue.h"
 #include "engine/timeout.h"
 
 /* How many requests of others a thread dispatches before it hands over to the
@@ -34,164 +35,39 @@
 /* The kernel's BLK_MQ_RESOURCE_DELAY. */
 #define RERUN_DELAY_NS UINT64_C (3000000)
 
-/* ---- the queue and the wait list ---- */
-
-bool
-queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
-{
-  bool ended;
-
-  pthread_mutex_lock (&h->lock);
-  /* Whoever ends a QUEUED request looks for it here afterwards
-   * (queue_remove): one of the two sees the other. */
-  ended = atomic_load (&r->word) & WORD_ENDED;
-  if (!ended) {
-    r->next = at_head ? h->queue : NULL;
-    if (r->next == NULL) {
-      *h->queue_tail = r;
-      h->queue_tail = &r->next;
-    }
-    else
-      h->queue = r;
-    atomic_fetch_add (&h->nr_queued, 1);
-  }
-  pthread_mutex_unlock (&h->lock);
-  if (ended) {
-    request_drop_queued (r);
-    return false;
-  }
-  /* Read after the insertion: who makes the queue move looks at it then. */
-  return !(atomic_load (&h->flags) & HCTX_QUIESCED)
-         && !atomic_load (&h->stalled);
-}
-
-static void
-queue_unlink_locked (struct blkmq_hctx *h, struct request **link)
-{
-  struct request *r = *link;
-
-  *link = r->next;
-  if (h->queue_tail == &r->next)
-    h->queue_tail = link;
-  atomic_fetch_sub (&h->nr_queued, 1);
-}
-
-void
-queue_remove (struct blkmq_hctx *h, struct request *r)
-{
-  struct request **link;
-  bool found;
-
-  pthread_mutex_lock (&h->lock);
-  for (link = &h->queue; *link != NULL && *link != r; link = &(*link)->next)
-    ;
-  found = *link != NULL;
-  if (found)
-    queue_unlink_locked (h, link);
-  pthread_mutex_unlock (&h->lock);
-  if (!found)
-    return;
-  /* It may have been the one that the driver had refused, and what stood
-   * behind it may be more welcome. */
-  atomic_store (&h->stalled, false);
-  hctx_ask_run (h);
-  request_drop_queued (r);
-}
-
-static void
-wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
-{
-  *io->priv.link = io->priv.next;
-  if (io->priv.next != NULL)
-    io->priv.next->priv.link = io->priv.link;
-  else
-    h->wait_tail = io->priv.link;
-  io->priv.link = NULL;
-  atomic_fetch_sub (&h->nr_waiting, 1);
-  io_has_tags (io);
-}
-
-void
-wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
-{
-  bool removed;
-
-  pthread_mutex_lock (&h->lock);
-  /* Removal sets the flag before it empties the list under the lock. */
-  removed = atomic_load (&h->flags) & HCTX_REMOVED;
-  if (!removed) {
-    io->priv.next = NULL;
-    io->priv.link = h->wait_tail;
-    *h->wait_tail = io;
-    h->wait_tail = &io->priv.next;
-    atomic_fetch_add (&h->nr_waiting, 1);
-  }
-  pthread_mutex_unlock (&h->lock);
-  if (removed) {
-    io_reject (h, io, BLKMQ_STS_OFFLINE);
-    return;
-  }
-  /* Look again: a tag put before we were seen is nobody else's to find. */
-  hctx_ask_run (h);
-}
-
-unsigned
-wait_abort (struct blkmq_hctx *h,
-            bool (*match) (struct blkmq_io *io, void *opaque), void *opaque,
-            enum blkmq_status status)
-{
-  struct blkmq_io *io, *next, *taken = NULL, **taken_tail = &taken;
-  unsigned nr = 0;
-
-  pthread_mutex_lock (&h->lock);
-  for (io = h->wait; io != NULL; io = next) {
-    next = io->priv.next;
-    if (match != NULL && !match (io, opaque))
-      continue;
-    wait_unlink_locked (h, io);
-    io->priv.next = NULL;
-    *taken_tail = io;
-    taken_tail = &io->priv.next;
-  }
-  pthread_mutex_unlock (&h->lock);
-  for (io = taken; io != NULL; io = next, nr++) {
-    next = io->priv.next;
-    io_reject (h, io, status);
-  }
-  return nr;
-}
-
 /* ---- to the driver ---- */
 
 static bool
 any_other_in_flight (struct blkmq_hctx *h, struct request *self)
 {
-  int tag = -1;
-
-  while ((tag = tag_map_next_taken (&h->tags, (unsigned)(tag + 1)))
-         != NO_TAG) {
+  for_each_taken_tag (tag, &h->tags)
+  {
     struct request *r = hctx_tag_request (h, (unsigned)tag);
     uint64_t word = atomic_load (&r->word);
 
     if (r != self && word_state (word) == WORD_IN_FLIGHT
         && (word & WORD_HELD))
       return true;
-    if (tag + 1 == (int)h->tags.depth)
-      break;
   }
   return false;
 }
 
+/* What a thread saw of the watch before it called queue_rq. */
+struct watch {
+  bool on;
+  uint32_t epoch;
+};
+
 /* The driver refused R.  Nothing more is dispatched until somebody wakes the
  * queue: the next give-back, if there is one to come, or else the timer.
  *
- * What the driver lacked may have been given back before we could be seen to
- * wait for it.  So the first refusal only sets `watched' and tries once more;
- * a second one with `watched' still set means that nothing was given back
- * since before that try, and that the next give-back will see us. */
+ * What the driver lacked may be given back while it is refusing us, and before
+ * we can be seen to wait.  So a refusal counts only if give-backs were watched
+ * from before the try (SEEN) and none has come since; else it is tried again,
+ * watched this time. */
 static void
 busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
-      enum blkmq_queue_result why)
+      enum blkmq_queue_result why, const struct watch *seen)
 {
   switch (request_return (r, token)) {
   case REQUEST_STALE: /* completed as well: the driver's mistake, counted */
@@ -208,16 +84,30 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   queue_insert (h, r, true);
 
   atomic_store (&h->stalled, true);
-  if (!atomic_exchange (&h->watched, true) && why == BLKMQ_BUSY_DEVICE) {
-    atomic_store (&h->stalled, false);
-    hctx_ask_run (h);
-    return;
-  }
+  atomic_store (&h->watched, true);
   barrier_full (); /* pairs with the one in hctx_gave_back */
-  if (why == BLKMQ_BUSY_DEVICE && any_other_in_flight (h, r))
-    return;
+  if (why == BLKMQ_BUSY_DEVICE) {
+    if (!seen->on || seen->epoch != atomic_load (&h->give_back_epoch)) {
+      atomic_store (&h->stalled, false);
+      hctx_ask_run (h);
+      return;
+    }
+    if (any_other_in_flight (h, r))
+      return;
+  }
   timer_arm (&h->heap, &h->rerun_timer,
              clock_now_ns (h->clock) + RERUN_DELAY_NS, 0);
+}
+
+/* Nothing is left that a give-back could help: stop watching.  Whoever had
+ * begun a try before this must not trust what he saw, hence the epoch. */
+static void
+unwatch_locked (struct blkmq_hctx *h)
+{
+  if (atomic_load_explicit (&h->watched, memory_order_relaxed)) {
+    atomic_store (&h->watched, false);
+    atomic_fetch_add (&h->give_back_epoch, 1);
+  }
 }
 
 static void
@@ -242,13 +132,18 @@ static bool
 call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
                struct request *r, blkmq_token token)
 {
+  struct watch seen = { atomic_load_explicit (&h->watched,
+                                              memory_order_acquire),
+                        0 };
   enum blkmq_queue_result result;
 
+  if (seen.on)
+    seen.epoch = atomic_load (&h->give_back_epoch);
   if (h->io_timeout_ns != 0)
     timeout_arm_scan (h);
   result = h->driver->queue_rq (h, &r->rq, token);
   if (__builtin_expect (result != BLKMQ_QUEUED, 0))
-    busy (h, r, token, result);
+    busy (h, r, token, result, &seen);
   after_issue (slot);
   return result == BLKMQ_QUEUED;
 }
@@ -268,14 +163,15 @@ issue_queued (struct thread_slot *slot, struct blkmq_hctx *h,
   return DROPPED;
 }
 
-/* R has its tag and is filled in: to the driver, or behind those who wait for
- * the driver already.  True if the driver has taken it. */
+/* R has its tag and is filled in: to the driver; or behind those who wait for
+ * the driver already, and if it must not be entered here (QUEUE_ONLY).  True
+ * if the driver has taken it. */
 static bool
 start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
-       unsigned flags)
+       unsigned flags, bool queue_only)
 {
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  if ((flags & HCTX_QUIESCED)
+  if (queue_only || (flags & HCTX_QUIESCED)
       || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
     request_start (r);
     if (queue_insert (h, r, false))
@@ -313,12 +209,12 @@ take_tag (struct thread_slot *slot, struct blkmq_hctx *h, unsigned *flags)
 
 static void
 dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
-             struct blkmq_io *io, bool *ring)
+             struct blkmq_io *io, bool queue_only, bool *ring)
 {
   const struct blkmq_limits *limits = &h->disk->limits;
   struct request *r;
+  bool more, split = io_is_split (io);
   unsigned flags = 0;
-  bool more, split = io->priv.state == IO_SPLIT;
   int tag;
 
   do {
@@ -340,10 +236,10 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
     if (!more)
       io_has_tags (io);
     /* From here a single io may be gone. */
-    *ring |= start (slot, h, r, flags);
+    *ring |= start (slot, h, r, flags, queue_only);
   } while (more && !io_is_aborted (io));
   if (split)
-    io_parts_end (io, BLKMQ_STS_OK);
+    io_parts_end (io, more ? BLKMQ_STS_ABORTED : BLKMQ_STS_OK);
 }
 
 /* Ring the doorbell and leave the dispatch section. */
@@ -357,7 +253,7 @@ dispatch_end (struct thread_slot *slot, struct blkmq_hctx *h, bool ring)
 
 void
 dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
-              struct blkmq_io *first)
+              struct blkmq_io *first, bool queue_only)
 {
   struct blkmq_io *io, *next;
   enum blkmq_status status;
@@ -372,7 +268,7 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
     if (__builtin_expect (status != BLKMQ_STS_OK, 0))
       io_reject (h, io, status);
     else
-      dispatch_io (slot, h, io, &ring);
+      dispatch_io (slot, h, io, queue_only, &ring);
   }
   dispatch_end (slot, h, ring);
 }
@@ -398,7 +294,7 @@ next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
   io_take_part (&h->disk->limits, io, r);
   *split_ends = false;
   if (!io_has_more (io)) {
-    *split_ends = io->priv.state == IO_SPLIT;
+    *split_ends = io_is_split (io);
     wait_unlink_locked (h, io);
   }
   request_start (r);
@@ -425,6 +321,7 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
     queue_unlink_locked (h, &h->queue);
   }
   else {
+    unwatch_locked (h);
     if (io == NULL || (flags & HCTX_FROZEN))
       return false;
     r = next_waiting_locked (slot, h, &split_ends);
@@ -471,115 +368,4 @@ hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
   if (hand_over)
     loop_kick (h->loop);
   dispatch_end (slot, h, ring);
-}
-
-/* ---- in and out ---- */
-
-struct thread_slot *
-engine_enter (void)
-{
-  struct thread_slot *slot = thread_self ();
-
-  slot->depth++;
-  return slot;
-}
-
-void
-engine_note_io (struct thread_slot *slot, struct blkmq_io *io)
-{
-  io->priv.next = NULL;
-  *slot->ios_tail = io;
-  slot->ios_tail = &io->priv.next;
-}
-
-static struct blkmq_io *
-pop_noted_io (struct thread_slot *slot)
-{
-  struct blkmq_io *io = slot->ios;
-
-  slot->ios = io->priv.next;
-  if (slot->ios == NULL)
-    slot->ios_tail = &slot->ios;
-  io->priv.next = NULL;
-  return io;
-}
-
-static void
-hand_over_runs (struct thread_slot *slot)
-{
-  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
-    struct blkmq_hctx *h
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
-
-    if (h == NULL)
-      continue;
-    loop_kick (h->loop);
-    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
-    slot->nr_runs--;
-  }
-}
-
-void
-engine_hand_over (struct thread_slot *slot)
-{
-  while (slot->ios != NULL) {
-    struct blkmq_io *io = pop_noted_io (slot);
-    struct blkmq_hctx *h = io->priv.submitter->hctx;
-    enum blkmq_status status = io_prepare (h->disk, io);
-
-    if (status == BLKMQ_STS_OK && (io->flags & BLKMQ_IO_NOWAIT))
-      status = BLKMQ_STS_AGAIN; /* a tag can be taken on the loop only */
-    if (status == BLKMQ_STS_OK)
-      wait_append (h, io);
-    else
-      io_reject (h, io, status);
-  }
-  hand_over_runs (slot);
-}
-
-static void
-drain_runs (struct thread_slot *slot)
-{
-  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
-    struct blkmq_hctx *h
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
-
-    if (h == NULL)
-      continue;
-    /* Note that is kept until the dispatching mark stands in its place. */
-    atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
-    atomic_store_explicit (&slot->runs[i], NULL, memory_order_release);
-    slot->nr_runs--;
-    hctx_run (slot, h);
-  }
-}
-
-/* What is dispatched here may complete here and ask for another run: after one
- * round the loop goes on, or a submitter would serve others for ever.  An
- * end_io that submits again is the thread's own affair, but for a loop's,
- * which has timers to serve. */
-void
-engine_leave (struct thread_slot *slot)
-{
-  unsigned budget = RUN_BUDGET_LOOP;
-  bool has_run = false;
-
-  if (slot->depth == 1) {
-    while (slot->ios != NULL || slot->nr_runs > 0) {
-      if (slot->on_loop > 0 && budget-- == 0)
-        engine_hand_over (slot);
-      else if (slot->ios != NULL) {
-        struct blkmq_io *io = pop_noted_io (slot);
-
-        dispatch_ios (slot, io->priv.submitter->hctx, io);
-      }
-      else if (!has_run) {
-        has_run = true;
-        drain_runs (slot);
-      }
-      else
-        hand_over_runs (slot);
-    }
-  }
-  slot->depth--;
 }

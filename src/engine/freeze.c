@@ -15,10 +15,11 @@
 #include <time.h>
 
 #include "engine/barrier.h"
-#include "engine/dispatch.h"
 #include "engine/disk.h"
+#include "engine/enter.h"
 #include "engine/freeze.h"
 #include "engine/hctx.h"
+#include "engine/queue.h"
 #include "engine/thread.h"
 
 static void
@@ -128,12 +129,12 @@ any_taken (struct blkmq_disk *disk,
   for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
     struct blkmq_hctx *h = &disk->hctxs[i];
 
-    for (unsigned tag = 0; tag < disk->queue_depth; tag++) {
-      struct request *r = hctx_tag_request (h, tag);
+    for_each_taken_tag (tag, &h->tags)
+    {
+      struct request *r = hctx_tag_request (h, (unsigned)tag);
 
-      if (tag_map_is_taken (&h->tags, tag)
-          && fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
-                 opaque))
+      if (fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
+              opaque))
         wait = true;
     }
   }

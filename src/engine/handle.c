@@ -9,10 +9,11 @@
 #include <assert.h>
 #include <string.h>
 
-#include "engine/dispatch.h"
 #include "engine/disk.h"
+#include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
+#include "engine/queue.h"
 #include "engine/request.h"
 
 /* ---- references ---- */
@@ -191,7 +192,7 @@ blkmq_abort_io (struct blkmq_submitter *submitter, struct blkmq_io *io)
   /* First see to it that no more parts start, be it that it waits for a tag or
    * that another thread is splitting it; from then on IO is only compared, for
    * its parts may end it at any time. */
-  io_abort_split (io);
+  io_mark_aborted (io);
   match.nr = wait_abort (h, is_io, io, BLKMQ_STS_ABORTED);
   hctx_for_each (h, abort_if_match, &match);
   engine_leave (slot);
@@ -205,6 +206,7 @@ blkmq_abort_submitter (struct blkmq_submitter *submitter)
   struct thread_slot *slot = engine_enter ();
   struct abort_match match = { submitter, NULL, 0 };
 
+  atomic_fetch_add (&submitter->abort_epoch, 1);
   match.nr = wait_abort (h, is_of_submitter, submitter, BLKMQ_STS_ABORTED);
   hctx_for_each (h, abort_if_match, &match);
   engine_leave (slot);

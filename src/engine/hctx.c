@@ -14,6 +14,7 @@
 #include "engine/barrier.h"
 #include "engine/disk.h"
 #include "engine/dispatch.h"
+#include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/poison.h"
 #include "engine/timeout.h"
@@ -227,8 +228,7 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
     timeout_scan (h);
     break;
   case TIMER_RERUN:
-    atomic_store (&h->watched, false);
-    atomic_store (&h->stalled, false);
+    hctx_unstall (h);
     hctx_run (slot, h);
     break;
   }
@@ -264,10 +264,16 @@ hctx_gave_back (struct blkmq_hctx *h)
   if (__builtin_expect (atomic_load_explicit (&h->watched,
                                               memory_order_relaxed),
                         0)) {
-    atomic_store (&h->watched, false);
-    atomic_store (&h->stalled, false);
+    hctx_unstall (h);
     hctx_ask_run (h);
   }
+}
+
+void
+hctx_unstall (struct blkmq_hctx *h)
+{
+  atomic_fetch_add (&h->give_back_epoch, 1);
+  atomic_store (&h->stalled, false);
 }
 
 struct blkmq_hctx *
@@ -309,13 +315,16 @@ hctx_for_each (struct blkmq_hctx *h,
   struct blkmq_hctx *outer = hctx_hold (slot, h);
   int ret = 0;
 
-  for (unsigned tag = 0; tag < h->tags.depth && ret == 0; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
+  for_each_taken_tag (tag, &h->tags)
+  {
+    struct request *r = hctx_tag_request (h, (unsigned)tag);
 
-    if (!tag_map_is_taken (&h->tags, tag) || !get_present (h, r))
+    if (!get_present (h, r))
       continue;
     ret = fn (r, opaque);
     request_put (r);
+    if (ret != 0)
+      break;
   }
   hctx_let_go (slot, outer);
   return ret;

@@ -57,9 +57,10 @@ struct blkmq_hctx {
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
   _Atomic unsigned nr_waiting; /* ios without a tag; lock to write */
   _Atomic unsigned nr_queued;  /* requests on the queue; lock to write */
-  /* The driver said BUSY.  watched: the next give-back is to clear both and
-   * have the queue run.  stalled: until then, don't try. */
+  /* The driver said BUSY.  watched: somebody wants to know of give-backs, which
+   * then move the epoch and end the stall.  stalled: don't try meanwhile. */
   _Atomic bool watched, stalled;
+  _Atomic uint32_t give_back_epoch;
   _Atomic bool scan_armed;
   struct tag_map tags;
 
@@ -127,6 +128,9 @@ int hctx_for_each (struct blkmq_hctx *h,
  * lack of it.  The caller keeps the hctx (hctx_hold, the loop, a reference to
  * a request). */
 void hctx_gave_back (struct blkmq_hctx *h);
+
+/* End a stall: the queue is tried again when it runs next. */
+void hctx_unstall (struct blkmq_hctx *h);
 
 /* Hand a given-back request with a reference to the loop, to be ended. */
 void hctx_push_done (struct blkmq_hctx *h, struct request *r);

@@ -155,8 +155,9 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
   uint64_t most;
 
   io->priv.link = NULL;
-  io->priv.state = IO_SINGLE;
   cursor_to_start (io);
+  if (__builtin_expect (io_is_aborted (io), 0))
+    return BLKMQ_STS_ABORTED;
   if ((unsigned)io->op >= BLKMQ_NR_OPS)
     return BLKMQ_STS_INVAL;
   if (io->op == BLKMQ_OP_FLUSH)
@@ -177,7 +178,7 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
       || (has_data (io->op) && io->nr_segments > limits->max_segments)) {
     if (!can_split (limits, io))
       return BLKMQ_STS_INVAL;
-    io->priv.state = IO_SPLIT;
+    __atomic_or_fetch (&io->priv.state, IO_SPLIT, __ATOMIC_RELAXED);
     io->priv.nr_unanswered = 1;
     io->priv.nr_not_given_back = 1;
     io->priv.first_error = BLKMQ_STS_OK;
@@ -188,7 +189,7 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
 bool
 io_has_more (const struct blkmq_io *io)
 {
-  return io->priv.state == IO_SPLIT
+  return io_is_split (io)
          && io->priv.next_offset_bytes < io->offset_bytes + io->bytes;
 }
 
@@ -204,7 +205,7 @@ io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
   rq->segment = io->priv.next_segment;
   rq->skip_bytes = io->priv.next_skip_bytes;
   rq->bytes = io->bytes;
-  if (io->priv.state == IO_SPLIT) {
+  if (io_is_split (io)) {
     rq->bytes = part_bytes (limits, io);
     assert (rq->bytes > 0);
     move_cursor (io, rq->bytes);
@@ -260,17 +261,18 @@ note_error (struct blkmq_io *io, enum blkmq_status status)
 }
 
 void
-io_abort_split (struct blkmq_io *io)
+io_mark_aborted (struct blkmq_io *io)
 {
-  if (io->priv.state == IO_SPLIT)
-    note_error (io, BLKMQ_STS_ABORTED);
+  __atomic_or_fetch (&io->priv.state, IO_ABORTED, __ATOMIC_SEQ_CST);
 }
 
 bool
 io_is_aborted (const struct blkmq_io *io)
 {
-  return __atomic_load_n (&io->priv.first_error, __ATOMIC_RELAXED)
-         == BLKMQ_STS_ABORTED;
+  return (__atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_ABORTED)
+         || io->priv.abort_epoch
+              != atomic_load_explicit (&io->priv.submitter->abort_epoch,
+                                       memory_order_relaxed);
 }
 
 void
@@ -288,7 +290,7 @@ io_parts_end (struct blkmq_io *io, enum blkmq_status status)
 void
 io_answer_part (struct blkmq_io *io, enum blkmq_status status)
 {
-  if (io->priv.state == IO_SINGLE) {
+  if (!io_is_split (io)) {
     call_end_io (io, status);
     return;
   }
@@ -299,7 +301,7 @@ io_answer_part (struct blkmq_io *io, enum blkmq_status status)
 void
 io_give_back_part (struct blkmq_io *io)
 {
-  if (io->priv.state == IO_SINGLE
+  if (!io_is_split (io)
       || __atomic_sub_fetch (&io->priv.nr_not_given_back, 1, __ATOMIC_ACQ_REL)
            == 0)
     call_give_back (io);
@@ -323,7 +325,7 @@ io_reject (struct blkmq_hctx *h, struct blkmq_io *io, enum blkmq_status status)
 
   count (&h->rejected[status]);
   io_has_tags (io);
-  if (io->priv.state == IO_SPLIT) {
+  if (io_is_split (io)) {
     io_parts_end (io, status);
     return;
   }

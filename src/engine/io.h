@@ -10,11 +10,15 @@
 #include "engine/disk.h"
 #include "engine/request.h"
 
-/* io->priv.state */
-enum io_state {
-  IO_SINGLE = 1, /* one request: no counting */
-  IO_SPLIT,      /* several: nr_unanswered counts */
-};
+/* io->priv.state: bits, set by atomic operations.  0 before io_prepare. */
+#define IO_SPLIT (1u << 0)   /* several requests: nr_unanswered counts */
+#define IO_ABORTED (1u << 1) /* no more parts are to start */
+
+static inline bool
+io_is_split (const struct blkmq_io *io)
+{
+  return __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_SPLIT;
+}
 
 /* Make IO ready: check it against the limits and set the cursor to its start.
  * Anything but OK: it must be ended with io_reject. */
@@ -38,8 +42,9 @@ void io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
  * IO may be gone. */
 void io_parts_end (struct blkmq_io *io, enum blkmq_status status);
 
-/* Have the thread that splits IO make no more parts; does it? */
-void io_abort_split (struct blkmq_io *io);
+/* Have whoever has IO in hand (noting, splitting, queueing it) start no more of
+ * it; is that so, for this io or for all of its submitter's? */
+void io_mark_aborted (struct blkmq_io *io);
 bool io_is_aborted (const struct blkmq_io *io);
 
 /* A part's status is decided: answer the caller if it was the last. */

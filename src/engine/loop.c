@@ -34,7 +34,7 @@ struct loop {
   int timerfd;
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
-  bool marked;  /* counted in its thread's slot; the loop's thread */
+  struct thread_slot *thread_slot; /* where it is counted; the loop's thread */
 
   _Atomic bool kicked;
   _Atomic bool quit;
@@ -57,10 +57,10 @@ turn_kicked (struct loop *loop)
 static void
 mark_thread (struct loop *loop)
 {
-  if (loop->marked)
+  if (loop->thread_slot != NULL)
     return;
-  loop->marked = true;
-  thread_self ()->on_loop++;
+  loop->thread_slot = thread_self ();
+  atomic_fetch_add (&loop->thread_slot->on_loop, 1);
 }
 
 static void
@@ -175,7 +175,7 @@ loop_start (struct loop *loop)
   /* It may have been started and stopped before. */
   atomic_store (&loop->kicked, false);
   atomic_store (&loop->quit, false);
-  loop->marked = false;
+  loop->thread_slot = NULL;
   ev_async_init (&loop->async, async_cb);
   loop->async.data = loop;
   ev_async_start (loop->ev, &loop->async);
@@ -229,8 +229,8 @@ loop_stop (struct loop *loop)
   if (loop->kind == LOOP_LENT) {
     ev_ref (loop->ev);
     ev_ref (loop->ev);
-    if (loop->marked)
-      thread_self ()->on_loop--;
+    if (loop->thread_slot != NULL)
+      thread_leave_loop (loop->thread_slot);
   }
   ev_async_stop (loop->ev, &loop->async);
   ev_io_stop (loop->ev, &loop->timer);

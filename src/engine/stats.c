@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/dispatch.h"
 #include "engine/disk.h"
+#include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/request.h"
 
@@ -27,18 +27,15 @@ add_all (uint64_t *sums, const _Atomic uint64_t *counters, unsigned nr)
     sums[i] += get (&counters[i]);
 }
 
-/* Started and not released, by operation.  The operation is read under a
- * reference, since without it the tag may be in its next life. */
-static void
-add_in_flight (struct request *r, struct blkmq_stats *stats)
+/* Started and not released, by operation: read under a reference, since without
+ * it the tag may be in its next life. */
+static int
+add_in_flight (struct request *r, void *opaque)
 {
-  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+  struct blkmq_stats *stats = opaque;
 
-  if (word_is_free (word)
-      || !request_try_get (r, name_make (word, r->rq.hctx->index, r->tag)))
-    return;
   stats->in_flight[r->rq.op]++;
-  request_put (r);
+  return 0;
 }
 
 static void
@@ -49,9 +46,8 @@ add_hctx (struct blkmq_hctx *h, struct blkmq_stats *stats)
 
     add_all (stats->ios, r->ios, BLKMQ_NR_OPS);
     add_all (stats->bytes, r->bytes, BLKMQ_NR_OPS);
-    if (tag_map_is_taken (&h->tags, tag))
-      add_in_flight (r, stats);
   }
+  hctx_for_each (h, add_in_flight, stats);
   add_all (stats->errors, h->errors, BLKMQ_NR_STATUSES);
   add_all (stats->rejected, h->rejected, BLKMQ_NR_STATUSES);
   add_all (stats->lost_claims, h->lost_claims, BLKMQ_NR_CAUSES);

@@ -11,6 +11,8 @@
 
 #include "engine/dispatch.h"
 #include "engine/disk.h"
+#include "engine/enter.h"
+#include "engine/queue.h"
 #include "engine/request.h"
 #include "engine/sync.h"
 
@@ -32,6 +34,7 @@ blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index)
     return NULL;
   submitter->disk = disk;
   submitter->hctx = &disk->hctxs[index];
+  atomic_init (&submitter->abort_epoch, 0);
   blkmq_disk_get (disk);
   return submitter;
 }
@@ -60,6 +63,8 @@ io_init (struct blkmq_io *io, struct blkmq_submitter *submitter,
   io->priv.next = NULL;
   io->priv.tag_wait = tag_wait;
   io->priv.state = 0;
+  io->priv.abort_epoch
+    = atomic_load_explicit (&submitter->abort_epoch, memory_order_relaxed);
 }
 
 /* All ios of the chain have their submitter set. */
@@ -78,7 +83,7 @@ submit_chain (struct blkmq_submitter *submitter, struct blkmq_io *first)
     return;
   }
   slot->depth++;
-  dispatch_ios (slot, submitter->hctx, first);
+  dispatch_ios (slot, submitter->hctx, first, false);
   engine_leave (slot);
 }
 

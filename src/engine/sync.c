@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "blkmq.h"
-#include "engine/dispatch.h"
 #include "engine/disk.h"
 #include "engine/sync.h"
+#include "engine/thread.h"
 
 enum { PENDING, SLEEPING, DONE };
 

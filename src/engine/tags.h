@@ -43,7 +43,11 @@ void tag_map_put (struct tag_map *map, unsigned tag);
 bool tag_map_is_taken (const struct tag_map *map, unsigned tag);
 unsigned tag_map_nr_taken (const struct tag_map *map);
 
-/* The first taken tag at or after FROM, or NO_TAG. */
+/* The first taken tag at or after FROM (at most the depth), or NO_TAG. */
 int tag_map_next_taken (const struct tag_map *map, unsigned from);
+
+#define for_each_taken_tag(tag, map)                                           \
+  for (int tag = tag_map_next_taken (map, 0); tag != NO_TAG;                   \
+       tag = tag_map_next_taken (map, (unsigned)tag + 1))
 
 #endif /* BLKMQ_ENGINE_TAGS_H */

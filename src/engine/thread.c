@@ -72,6 +72,17 @@ thread_register (struct thread_slot *slot)
   slot->registered = true;
 }
 
+void
+thread_leave_loop (struct thread_slot *slot)
+{
+  pthread_mutex_lock (&registry_lock);
+  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
+    if (s == slot)
+      atomic_fetch_sub (&s->on_loop, 1);
+  }
+  pthread_mutex_unlock (&registry_lock);
+}
+
 bool
 thread_any_queueing (struct request *rq)
 {

@@ -38,7 +38,9 @@ struct thread_slot {
 
   /* The thread's own. */
   bool registered;
-  unsigned on_loop; /* hctx loops that run on this thread: must not block */
+  _Atomic unsigned on_loop; /* hctx loops that run on this thread: it must
+                             * not block.  Own to raise; registry lock to
+                             * lower, perhaps by another thread. */
   unsigned id;  /* spreads threads over the words of a tag map */
   unsigned depth;       /* entry points that will drain what is noted below */
   unsigned in_callback; /* end_io or give_back is running */
@@ -70,6 +72,10 @@ thread_must_not_block (const struct thread_slot *slot)
 {
   return slot->on_loop > 0 || slot->depth > 0 || slot->in_callback > 0;
 }
+
+/* A loop that ran on the thread of SLOT runs there no more.  The thread itself
+ * may be gone. */
+void thread_leave_loop (struct thread_slot *slot);
 
 /* Is any thread inside queue_rq for RQ? */
 bool thread_any_queueing (struct request *rq);

@@ -12,7 +12,7 @@
 #include <config.h>
 
 #include "engine/barrier.h"
-#include "engine/dispatch.h"
+#include "engine/queue.h"
 #include "engine/thread.h"
 #include "engine/timeout.h"
 
@@ -67,9 +67,10 @@ ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
     break;
   case BLKMQ_TIMEOUT_HELD:
     count (&h->timeouts_held);
-    /* It keeps the tag and is not asked again. */
-    atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
     end_issue (h, r, token);
+    /* It keeps the tag and is not asked again. */
+    if (atomic_load (&r->word) & WORD_ENDED)
+      atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
     /* A freeze may have waited for this one. */
     if (atomic_load (&h->flags) & (HCTX_FROZEN | HCTX_REMOVED))
       hctx_notify_drain (h);
@@ -140,17 +141,13 @@ timeout_scan (struct blkmq_hctx *h)
 {
   uint64_t now_ns = clock_now_ns (h->clock);
   uint64_t next_ns = now_ns + h->io_timeout_ns + h->clock->coarse_resolution_ns;
-  unsigned depth = h->tags.depth;
   bool any = false;
-  int tag;
 
   /* The driver may have been stopped; removal ends what is left. */
   if (atomic_load (&h->flags) & HCTX_REMOVED)
     return;
-  for (tag = tag_map_next_taken (&h->tags, 0); tag != NO_TAG;
-       tag = (unsigned)tag + 1 < depth
-               ? tag_map_next_taken (&h->tags, (unsigned)tag + 1)
-               : NO_TAG) {
+  for_each_taken_tag (tag, &h->tags)
+  {
     uint64_t again_ns
       = scan_request (h, hctx_tag_request (h, (unsigned)tag), now_ns);
 

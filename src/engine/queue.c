@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * queue.c: what could not be dispatched at once: the queue (requests with a
+ * tag) and the wait list (ios without one), both under the hctx's lock.  Any
+ * thread.
+ */
+
+#include <config.h>
+
+#include "engine/disk.h"
+#include "engine/io.h"
+#include "engine/queue.h"
+
+bool
+queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
+{
+  bool ended;
+
+  pthread_mutex_lock (&h->lock);
+  /* Whoever ends a QUEUED request looks for it here afterwards
+   * (queue_remove): one of the two sees the other. */
+  ended = atomic_load (&r->word) & WORD_ENDED;
+  if (!ended) {
+    r->next = at_head ? h->queue : NULL;
+    if (r->next == NULL) {
+      *h->queue_tail = r;
+      h->queue_tail = &r->next;
+    }
+    else
+      h->queue = r;
+    atomic_fetch_add (&h->nr_queued, 1);
+  }
+  pthread_mutex_unlock (&h->lock);
+  if (ended) {
+    request_drop_queued (r);
+    return false;
+  }
+  /* Read after the insertion: who makes the queue move looks at it then. */
+  return !(atomic_load (&h->flags) & HCTX_QUIESCED)
+         && !atomic_load (&h->stalled);
+}
+
+void
+queue_unlink_locked (struct blkmq_hctx *h, struct request **link)
+{
+  struct request *r = *link;
+
+  *link = r->next;
+  if (h->queue_tail == &r->next)
+    h->queue_tail = link;
+  atomic_fetch_sub (&h->nr_queued, 1);
+}
+
+void
+queue_remove (struct blkmq_hctx *h, struct request *r)
+{
+  struct request **link;
+  bool found;
+
+  pthread_mutex_lock (&h->lock);
+  for (link = &h->queue; *link != NULL && *link != r; link = &(*link)->next)
+    ;
+  found = *link != NULL;
+  if (found)
+    queue_unlink_locked (h, link);
+  pthread_mutex_unlock (&h->lock);
+  if (!found)
+    return;
+  /* It may have been the one that the driver had refused, and what stood
+   * behind it may be more welcome. */
+  hctx_unstall (h);
+  hctx_ask_run (h);
+  request_drop_queued (r);
+}
+
+void
+wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  *io->priv.link = io->priv.next;
+  if (io->priv.next != NULL)
+    io->priv.next->priv.link = io->priv.link;
+  else
+    h->wait_tail = io->priv.link;
+  io->priv.link = NULL;
+  atomic_fetch_sub (&h->nr_waiting, 1);
+  io_has_tags (io);
+}
+
+void
+wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  enum blkmq_status status = BLKMQ_STS_OK;
+
+  pthread_mutex_lock (&h->lock);
+  /* Removal sets its flag, and an abort its mark, before it looks for the io
+   * under the lock. */
+  if (atomic_load (&h->flags) & HCTX_REMOVED)
+    status = BLKMQ_STS_OFFLINE;
+  else if (io_is_aborted (io))
+    status = BLKMQ_STS_ABORTED;
+  else {
+    io->priv.next = NULL;
+    io->priv.link = h->wait_tail;
+    *h->wait_tail = io;
+    h->wait_tail = &io->priv.next;
+    atomic_fetch_add (&h->nr_waiting, 1);
+  }
+  pthread_mutex_unlock (&h->lock);
+  if (status != BLKMQ_STS_OK) {
+    io_reject (h, io, status);
+    return;
+  }
+  /* Look again: a tag put before we were seen is nobody else's to find. */
+  hctx_ask_run (h);
+}
+
+unsigned
+wait_abort (struct blkmq_hctx *h,
+            bool (*match) (struct blkmq_io *io, void *opaque), void *opaque,
+            enum blkmq_status status)
+{
+  struct blkmq_io *io, *next, *taken = NULL, **taken_tail = &taken;
+  unsigned nr = 0;
+
+  pthread_mutex_lock (&h->lock);
+  for (io = h->wait; io != NULL; io = next) {
+    next = io->priv.next;
+    if (match != NULL && !match (io, opaque))
+      continue;
+    wait_unlink_locked (h, io);
+    io->priv.next = NULL;
+    *taken_tail = io;
+    taken_tail = &io->priv.next;
+  }
+  pthread_mutex_unlock (&h->lock);
+  for (io = taken; io != NULL; io = next, nr++) {
+    next = io->priv.next;
+    io_reject (h, io, status);
+  }
+  return nr;
+}

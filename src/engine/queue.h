@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * queue.h: the queue of requests and the wait list of ios.
+ */
+
+#ifndef BLKMQ_ENGINE_QUEUE_H
+#define BLKMQ_ENGINE_QUEUE_H
+
+#include "engine/hctx.h"
+
+/* Put a QUEUED request on the queue, or drop it if it was ended meanwhile.  True
+ * if the queue could move now: the caller asks for a run (hctx_ask_run). */
+bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
+
+/* Take a QUEUED request off the queue and let go of it, if it is there. */
+void queue_remove (struct blkmq_hctx *h, struct request *r);
+
+/* Wait list.  wait_abort takes off and ends with STATUS all that MATCH says yes
+ * to (NULL: all), and returns their number. */
+void wait_append (struct blkmq_hctx *h, struct blkmq_io *io);
+unsigned wait_abort (struct blkmq_hctx *h,
+                     bool (*match) (struct blkmq_io *io, void *opaque),
+                     void *opaque, enum blkmq_status status);
+
+/* Unlink *LINK, or IO, which the caller then holds. */
+void queue_unlink_locked (struct blkmq_hctx *h, struct request **link);
+void wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io);
+
+#endif /* BLKMQ_ENGINE_QUEUE_H */
