@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,10 +41,6 @@ static struct blkmq_disk *disk;
 static const struct blkmq_limits *limits;
 static char description[128];
 static char help[8192];
-
-/* Per hctx: who is connected now. */
-static pthread_mutex_t connections_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned *nr_connections; /* connections_lock */
 
 /* ------------------------------------------------------------------------ */
 /* The life of the disk                                                      */
@@ -124,12 +119,6 @@ plugin_get_ready (void)
     nbdkit_error ("%s", error.message);
     return -1;
   }
-  nr_connections
-    = calloc (blkmq_disk_nr_hw_queues (disk), sizeof nr_connections[0]);
-  if (nr_connections == NULL) {
-    nbdkit_error ("connections: %m");
-    return -1;
-  }
   limits = blkmq_disk_limits (disk);
   describe (limits->size_bytes);
   nbdkit_debug ("%s", description);
@@ -159,14 +148,16 @@ plugin_cleanup (void)
   blkmq_disk_remove (disk);
 }
 
-/* Also without cleanup, when the configuration had an error. */
+/* Also without cleanup, when the configuration had an error.  nbdkit does not
+ * close the connections that a shutdown interrupts: their submitters then keep
+ * the disk's memory, but nothing runs in it any more, and the process ends.
+ */
 static void
 plugin_unload (void)
 {
   if (disk != NULL)
     blkmq_disk_put (disk);
   blkmq_config_free (config);
-  free (nr_connections);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -185,34 +176,12 @@ plugin_export_description (void *handle)
   return description;
 }
 
-/* Bind a connection to the hctx with the fewest.  Taking them in turn would
- * not do: a client that asks for the export's details before it goes on makes
- * nbdkit open it twice, and with two hctxs all such clients would end up on
- * the same one.
- */
-static struct blkmq_submitter *
-bind_connection (void)
-{
-  unsigned nr_hctxs = blkmq_disk_nr_hw_queues (disk);
-  struct blkmq_submitter *submitter;
-  unsigned i, least = 0;
-
-  pthread_mutex_lock (&connections_lock);
-  for (i = 1; i < nr_hctxs; i++)
-    if (nr_connections[i] < nr_connections[least])
-      least = i;
-  submitter = blkmq_submitter_alloc (disk, least);
-  if (submitter != NULL)
-    nr_connections[least]++;
-  pthread_mutex_unlock (&connections_lock);
-  return submitter;
-}
-
 /* -r and readonly= come back to nbdkit by can_write. */
 static void *
 plugin_open (int readonly)
 {
-  struct blkmq_submitter *submitter = bind_connection ();
+  struct blkmq_submitter *submitter
+    = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
 
   if (submitter == NULL) {
     nbdkit_error ("connection: %m");
@@ -227,12 +196,7 @@ plugin_open (int readonly)
 static void
 plugin_close (void *handle)
 {
-  unsigned hctx = blkmq_submitter_hctx (handle);
-
   blkmq_submitter_free (handle);
-  pthread_mutex_lock (&connections_lock);
-  nr_connections[hctx]--;
-  pthread_mutex_unlock (&connections_lock);
 }
 
 static int64_t
@@ -241,13 +205,19 @@ plugin_get_size (void *handle)
   return (int64_t)limits->size_bytes;
 }
 
-/* Advice to the client: nbdkit enforces nothing, the engine does. */
+/* Advice to the client: nbdkit enforces nothing, the engine does.  NBD wants
+ * a minimum that divides the size.  If the disk ends inside a block there is
+ * none to give: with a false one libnbd would not read the tail, and qemu 7.2
+ * aborts.
+ */
 static int
 plugin_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
                    uint32_t *maximum)
 {
-  *minimum = limits->logical_block_bytes;
-  *preferred = *minimum > 4096 ? *minimum : 4096;
+  uint32_t block_bytes = limits->logical_block_bytes;
+
+  *minimum = limits->size_bytes % block_bytes == 0 ? block_bytes : 1;
+  *preferred = block_bytes > 4096 ? block_bytes : 4096;
   *maximum = MAX_REQUEST_BYTES; /* what is larger than a request is split */
   return 0;
 }
@@ -393,7 +363,8 @@ is_wanted (void *opaque)
 
 static int
 submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
-        uint64_t bytes, uint64_t offset, const struct iovec *segment)
+        uint64_t bytes, uint64_t offset, const struct iovec *segments,
+        unsigned nr_segments)
 {
   /* Not initialised as a whole: most of it is the engine's, and this is every
    * request's way. */
@@ -404,8 +375,8 @@ submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
   io.flags = flags;
   io.offset_bytes = offset;
   io.bytes = bytes;
-  io.segments = segment;
-  io.nr_segments = segment != NULL;
+  io.segments = segments;
+  io.nr_segments = nr_segments;
   r = blkmq_submit_sync_while (submitter, &io, LOOK_INTERVAL_NS, is_wanted,
                                NULL);
 
@@ -427,13 +398,51 @@ io_flags (uint32_t flags)
   return flags & NBDKIT_FLAG_FUA ? BLKMQ_IO_FUA : 0;
 }
 
+static bool
+is_unaligned (uint32_t count, uint64_t offset)
+{
+  return ((offset | count) & (limits->logical_block_bytes - 1)) != 0;
+}
+
+/* Clients keep to the blocks that they are told of, but nbdkit's filters do
+ * not all: partition reads the entries of a GPT one by one.  A read is widened
+ * to whole blocks, and what was not asked for goes to a place of its own.  (A
+ * write would have to read first and could tear: it is refused.) */
+static int __attribute__ ((cold))
+read_unaligned (struct blkmq_submitter *submitter, void *buf, uint32_t count,
+                uint64_t offset)
+{
+  uint64_t mask = limits->logical_block_bytes - 1;
+  uint64_t first = offset & ~mask, end = (offset + count + mask) & ~mask;
+  struct iovec segments[3];
+  void *aside;
+  int r;
+
+  if (end > limits->size_bytes)
+    end = limits->size_bytes;
+  aside = malloc (limits->logical_block_bytes);
+  if (aside == NULL) {
+    nbdkit_error ("read of %" PRIu32 " bytes at offset %" PRIu64 ": %m",
+                  count, offset);
+    return -1;
+  }
+  segments[0] = (struct iovec) { aside, offset - first };
+  segments[1] = (struct iovec) { buf, count };
+  segments[2] = (struct iovec) { aside, end - offset - count };
+  r = submit (submitter, BLKMQ_OP_READ, 0, end - first, first, segments, 3);
+  free (aside);
+  return r;
+}
+
 static int
 plugin_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
               uint32_t flags)
 {
   struct iovec segment = { .iov_base = buf, .iov_len = count };
 
-  return submit (handle, BLKMQ_OP_READ, 0, count, offset, &segment);
+  if (is_unaligned (count, offset))
+    return read_unaligned (handle, buf, count, offset);
+  return submit (handle, BLKMQ_OP_READ, 0, count, offset, &segment, 1);
 }
 
 static int
@@ -445,20 +454,20 @@ plugin_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
     = { .iov_base = (void *)(uintptr_t)buf, .iov_len = count };
 
   return submit (handle, BLKMQ_OP_WRITE, io_flags (flags), count, offset,
-                 &segment);
+                 &segment, 1);
 }
 
 static int
 plugin_flush (void *handle, uint32_t flags)
 {
-  return submit (handle, BLKMQ_OP_FLUSH, 0, 0, 0, NULL);
+  return submit (handle, BLKMQ_OP_FLUSH, 0, 0, 0, NULL, 0);
 }
 
 static int
 plugin_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   return submit (handle, BLKMQ_OP_DISCARD, io_flags (flags), count, offset,
-                 NULL);
+                 NULL, 0);
 }
 
 static int
@@ -467,7 +476,7 @@ plugin_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   uint32_t nounmap = flags & NBDKIT_FLAG_MAY_TRIM ? 0 : BLKMQ_IO_NOUNMAP;
 
   return submit (handle, BLKMQ_OP_WRITE_ZEROES, io_flags (flags) | nounmap,
-                 count, offset, NULL);
+                 count, offset, NULL, 0);
 }
 
 struct extents_walk {

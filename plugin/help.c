@@ -13,7 +13,6 @@
 
 #include "blkmq-driver.h"
 #include "blkmq.h"
-#include "engine/registry.h"
 #include "plugin.h"
 
 static const char *const type_names[] = {
@@ -40,7 +39,7 @@ print_synopsis (FILE *out, const struct blkmq_driver *owner,
   size_t i;
 
   if (is_driver_key (owner, key)) {
-    for (i = 0; (driver = registry_at (i)) != NULL; i++)
+    for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
       width += fprintf (out, "%s%s", i > 0 ? "|" : "", driver->name);
     return width;
   }
@@ -107,7 +106,7 @@ print_dump (void)
   size_t i;
 
   printf ("blkmq_version=%s\n", blkmq_version ());
-  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     printf ("blkmq_driver_%s=%s\n", driver->name, driver->help);
   blkmq_for_each_key (print_key_line, NULL);
 }

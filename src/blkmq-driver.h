@@ -204,6 +204,11 @@ struct blkmq_driver {
 BLKMQ_PUBLIC int blkmq_driver_register (const struct blkmq_driver *driver,
                                         struct blkmq_error *error);
 
+/* The driver at INDEX of those that driver= can name, NULL past the last: the
+ * built-in ones first, then the others as they were registered.  An index
+ * never changes its meaning.  Any thread; takes no lock. */
+BLKMQ_PUBLIC const struct blkmq_driver *blkmq_driver_at (size_t index);
+
 /* Give the request back and say how it went.  Any thread; queue_rq and timeout
  * too.  Depending on irqmode end_io runs inside this call, so hold no lock
  * that end_io could want; queue_rq is never called from inside it.

@@ -278,7 +278,7 @@ struct blkmq_io {
 
 /* A submitter is the source of ios (a connection, a thread); it is bound to
  * one hctx.  Any number of threads may submit through one.  INDEX names the
- * hctx, or is BLKMQ_HCTX_ANY: the next in turn.  Free it only when all its
+ * hctx, or is BLKMQ_HCTX_ANY: one with the fewest submitters.  Free it only when all its
  * ios were answered and given back.  NULL with errno ENOMEM or EINVAL.
  */
 #define BLKMQ_HCTX_ANY (~0u)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Tests.  `make check' runs all of them; each file under unit/ is a program.
+# Tests.  `make check' runs all of them.  Each file unit/test-*.c is a program;
+# each file in shell/ and man/ a script.
 
+# A test gets its paths from the environment, never from where it is run.
 AM_TESTS_ENVIRONMENT = \
-	BLKMQ_PLUGIN='$(abs_top_builddir)/nbdkit-blkmq-plugin.so'; \
 	BLKMQ_BUILDDIR='$(abs_top_builddir)'; \
-	export BLKMQ_PLUGIN BLKMQ_BUILDDIR;
+	BLKMQ_PLUGIN='$(abs_top_builddir)/nbdkit-blkmq-plugin.so'; \
+	BLKMQ_NBDREQ='$(abs_top_builddir)/tests/nbd/nbdreq'; \
+	BLKMQ_PREFILL='$(abs_top_builddir)/tests/nbd/.libs/nbdkit-prefill-filter.so'; \
+	export BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL;
 
 if HAVE_CHECK
 
@@ -14,28 +18,68 @@ tests_libtestdrivers_la_SOURCES = \
 	src/drivers/skeleton.c \
 	src/drivers/table-test.c
 
-UNIT_LIBS = src/libblkmq-engine.la $(CHECK_LIBS)
+unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+unit_libs = src/libblkmq-engine.la $(CHECK_LIBS)
 
-unit_tests = \
-	tests/conformance/test-conformance \
-	tests/unit/test-config \
-	tests/unit/test-store
+# The scripted driver and the recorder of ends.
+check_LTLIBRARIES += tests/libharness.la
+tests_libharness_la_SOURCES = tests/unit/harness.c tests/unit/harness.h
+tests_libharness_la_CFLAGS = $(unit_cflags)
+harness_libs = tests/libharness.la $(unit_libs)
 
-check_PROGRAMS += $(unit_tests)
-TESTS += $(unit_tests)
-
+conformance_test = tests/conformance/test-conformance
 tests_conformance_test_conformance_SOURCES = \
 	tests/conformance/test-conformance.c \
 	tests/conformance/wrap.c \
 	tests/conformance/wrap.h
-tests_conformance_test_conformance_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_conformance_test_conformance_CFLAGS = $(unit_cflags)
 tests_conformance_test_conformance_LDADD = \
-	tests/libtestdrivers.la $(UNIT_LIBS)
+	tests/libtestdrivers.la $(unit_libs)
 
-tests_unit_test_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_unit_test_config_LDADD = $(UNIT_LIBS)
+# Each is its one source file, with these flags and libraries.
+unit_tests = \
+	tests/unit/test-config \
+	tests/unit/test-config-tables \
+	tests/unit/test-config-values \
+	tests/unit/test-dispatch \
+	tests/unit/test-lifetime \
+	tests/unit/test-split \
+	tests/unit/test-store \
+	tests/unit/test-store-memory \
+	tests/unit/test-store-threads \
+	tests/unit/test-tags \
+	tests/unit/test-timeout \
+	tests/unit/test-timer
 
-tests_unit_test_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_unit_test_store_LDADD = $(UNIT_LIBS)
+tests_unit_test_config_SOURCES = \
+	tests/unit/test-config.c tests/unit/config-fixture.h
+tests_unit_test_config_CFLAGS = $(unit_cflags)
+tests_unit_test_config_LDADD = $(unit_libs)
+tests_unit_test_config_tables_CFLAGS = $(unit_cflags)
+tests_unit_test_config_tables_LDADD = $(unit_libs)
+tests_unit_test_config_values_CFLAGS = $(unit_cflags)
+tests_unit_test_config_values_LDADD = $(unit_libs)
+tests_unit_test_dispatch_CFLAGS = $(unit_cflags)
+tests_unit_test_dispatch_LDADD = $(harness_libs)
+tests_unit_test_lifetime_CFLAGS = $(unit_cflags)
+tests_unit_test_lifetime_LDADD = $(harness_libs)
+tests_unit_test_split_CFLAGS = $(unit_cflags)
+tests_unit_test_split_LDADD = $(harness_libs)
+tests_unit_test_store_SOURCES = tests/unit/test-store.c tests/unit/store-model.h
+tests_unit_test_store_CFLAGS = $(unit_cflags)
+tests_unit_test_store_LDADD = $(unit_libs)
+tests_unit_test_store_memory_CFLAGS = $(unit_cflags)
+tests_unit_test_store_memory_LDADD = $(unit_libs)
+tests_unit_test_store_threads_CFLAGS = $(unit_cflags)
+tests_unit_test_store_threads_LDADD = $(unit_libs)
+tests_unit_test_tags_CFLAGS = $(unit_cflags)
+tests_unit_test_tags_LDADD = $(harness_libs)
+tests_unit_test_timeout_CFLAGS = $(unit_cflags)
+tests_unit_test_timeout_LDADD = $(harness_libs)
+tests_unit_test_timer_CFLAGS = $(unit_cflags)
+tests_unit_test_timer_LDADD = $(harness_libs)
+
+check_PROGRAMS += $(conformance_test) $(unit_tests)
+TESTS += $(conformance_test) $(unit_tests)
 
 endif

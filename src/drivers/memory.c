@@ -22,8 +22,7 @@ static const struct blkmq_key memory_keys[] = {
       .default_value = "0",
       .min = 0,
       .max = INT64_MAX,
-      .help = "most memory for data; a write that needs more gets ENOSPC"
-              " (0: no limit)",
+      .help = "most memory for data, 0 for no limit",
   },
 };
 

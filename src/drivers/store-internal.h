@@ -257,7 +257,9 @@ struct slot_batch {
 /* No shard lock may be held. */
 void store_slot_batch_flush (struct store *store, struct slot_batch *batch);
 
-/* PAGES of a chunk, none of them present before, are about to be written. */
+/* All from the first to the last of PAGES of a chunk will be written now, and
+ * PAGES are those of them that were not present.
+ */
 void store_populate_pages (uint8_t *data, unsigned pages);
 
 /* Zero whole pages that nobody else uses, and give their memory back. */

@@ -162,14 +162,13 @@ store_populate_pages (uint8_t *data, unsigned pages)
   unsigned first, nr_pages;
 
   /* One call instead of a fault for each page halves the cost of filling a
-   * chunk, but does not pay for a page or two.
+   * chunk, but does not pay for a page or two.  Pages in between are about to
+   * be written too.
    */
   if (nr_bits (pages) < MIN_POPULATE_PAGES)
     return;
   first = (unsigned)__builtin_ctz (pages);
   nr_pages = 32 - (unsigned)__builtin_clz (pages) - first;
-  if (nr_pages != nr_bits (pages))
-    return;
   /* Kernels before 5.14 do not know it; then the pages fault. */
   (void)madvise (data + first * STORE_PAGE_BYTES, nr_pages * STORE_PAGE_BYTES,
                  MADV_POPULATE_WRITE);

@@ -367,7 +367,7 @@ blkmq_key_allowed (const struct blkmq_key *key, char *buf, size_t buf_bytes)
       return;
     }
     text_add (&text, "one of ");
-    for (i = 0; (driver = registry_at (i)) != NULL; i++)
+    for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
       text_add (&text, "%s%s", i > 0 ? ", " : "", driver->name);
     return;
   case BLKMQ_KEY_INT:

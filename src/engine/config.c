@@ -64,7 +64,7 @@ find_key_owner (const char *name)
   const struct blkmq_driver *driver;
   size_t i;
 
-  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     if (find_driver_key (driver, name) != NULL)
       return driver;
   return NULL;
@@ -86,7 +86,7 @@ blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
     if (r != 0)
       return r;
   }
-  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     for (j = 0; j < driver->nr_keys; j++) {
       r = fn (driver, &driver->keys[j], opaque);
       if (r != 0)
@@ -334,7 +334,7 @@ no_such_driver (const char *value, struct blkmq_error *error)
   char allowed[256];
   size_t i;
 
-  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     nearest_offer (&nearest, driver->name);
   blkmq_key_allowed (find_engine_key ("driver"), allowed, sizeof allowed);
   text_add (&text, "driver=");

@@ -28,7 +28,6 @@ struct blkmq_disk {
   struct clock *clock;
 
   _Atomic unsigned refs;
-  _Atomic unsigned next_hctx; /* BLKMQ_HCTX_ANY */
 
   pthread_mutex_t control_lock;
   bool started, removed;              /* control_lock */

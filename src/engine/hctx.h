@@ -11,6 +11,7 @@
  *   loop->wake_lock       waking the loop (loop.c)
  *   disk->drain_lock      sleepers in freeze and remove; a leaf
  *   registry_lock         thread slots (thread.c); a leaf
+ *   register_lock         registering a driver (registry.c); a leaf
  *
  * No lock is held while a driver, end_io or give_back runs.
  */
@@ -71,6 +72,8 @@ struct blkmq_hctx {
   bool rerun;                          /* lock: and must look again */
 
   _Atomic (struct request *) done; /* given back, to be ended on the loop */
+
+  unsigned nr_submitters; /* disk->control_lock */
 
   struct timer_heap heap;
   struct timer scan_timer;

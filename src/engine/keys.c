@@ -80,8 +80,7 @@ const struct blkmq_key engine_keys[] = {
     .type = BLKMQ_KEY_ENUM,
     .default_value = "none",
     .words = irqmode_words,
-    .help = "where a request completes: inline, on the hardware queue's "
-            "thread, after completion_nsec",
+    .help = "where a request completes",
   },
   {
     .name = "completion_nsec",

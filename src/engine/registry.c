@@ -29,7 +29,7 @@ static const struct blkmq_driver *registered[MAX_REGISTERED];
 static _Atomic size_t nr_registered;
 
 const struct blkmq_driver *
-registry_at (size_t index)
+blkmq_driver_at (size_t index)
 {
   const struct blkmq_driver *const *builtin = blkmq_builtin_drivers;
 
@@ -52,7 +52,7 @@ registry_find (const char *name)
   const struct blkmq_driver *driver;
   size_t i;
 
-  for (i = 0; (driver = registry_at (i)) != NULL; i++)
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     if (strcmp (driver->name, name) == 0)
       return driver;
   return NULL;
@@ -143,7 +143,7 @@ blkmq_driver_register (const struct blkmq_driver *driver,
   }
   else {
     registered[nr] = driver;
-    /* Release: pairs with the acquire in registry_at. */
+    /* Release: pairs with the acquire in blkmq_driver_at. */
     atomic_store_explicit (&nr_registered, nr + 1, memory_order_release);
   }
   pthread_mutex_unlock (&register_lock);

@@ -16,16 +16,33 @@
 #include "engine/request.h"
 #include "engine/sync.h"
 
+/* Not in turn: a program that opens each connection twice (nbdkit does, for a
+ * client that asks before it connects) would use every other hctx only. */
+static struct blkmq_hctx *
+bind_submitter (struct blkmq_disk *disk, unsigned index)
+{
+  struct blkmq_hctx *h;
+
+  pthread_mutex_lock (&disk->control_lock);
+  if (index == BLKMQ_HCTX_ANY) {
+    index = 0;
+    for (unsigned i = 1; i < disk->nr_hw_queues; i++) {
+      if (disk->hctxs[i].nr_submitters < disk->hctxs[index].nr_submitters)
+        index = i;
+    }
+  }
+  h = &disk->hctxs[index];
+  h->nr_submitters++;
+  pthread_mutex_unlock (&disk->control_lock);
+  return h;
+}
+
 struct blkmq_submitter *
 blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index)
 {
   struct blkmq_submitter *submitter;
 
-  if (index == BLKMQ_HCTX_ANY)
-    index = atomic_fetch_add_explicit (&disk->next_hctx, 1,
-                                       memory_order_relaxed)
-            % disk->nr_hw_queues;
-  if (index >= disk->nr_hw_queues) {
+  if (index != BLKMQ_HCTX_ANY && index >= disk->nr_hw_queues) {
     errno = EINVAL;
     return NULL;
   }
@@ -33,7 +50,7 @@ blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index)
   if (submitter == NULL)
     return NULL;
   submitter->disk = disk;
-  submitter->hctx = &disk->hctxs[index];
+  submitter->hctx = bind_submitter (disk, index);
   atomic_init (&submitter->abort_epoch, 0);
   blkmq_disk_get (disk);
   return submitter;
@@ -44,6 +61,9 @@ blkmq_submitter_free (struct blkmq_submitter *submitter)
 {
   if (submitter == NULL)
     return;
+  pthread_mutex_lock (&submitter->disk->control_lock);
+  submitter->hctx->nr_submitters--;
+  pthread_mutex_unlock (&submitter->disk->control_lock);
   blkmq_disk_put (submitter->disk);
   free (submitter);
 }

@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * harness.c: see harness.h.  Besides serving the test the scripted driver
+ * keeps books of its own, and stops the program at once when the engine breaks
+ * what blkmq-driver.h promises to every driver.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "harness.h"
+
+/* How long a test may take before it counts as hung. */
+#define HANG_SECONDS 120
+
+void
+require_failed (const char *file, int line, const char *condition)
+{
+  fprintf (stderr, "%s:%d: required: %s\n", file, line, condition);
+  abort ();
+}
+
+/* ---- randomness ---- */
+
+static uint64_t
+seed (void)
+{
+  static bool drawn;
+  static uint64_t value;
+
+  if (!drawn) {
+    const char *given = getenv ("BLKMQ_SEED");
+
+    if (given != NULL)
+      value = strtoull (given, NULL, 0);
+    else
+      require (getrandom (&value, sizeof value, 0) == sizeof value);
+    drawn = true;
+  }
+  return value;
+}
+
+void
+rng_init (struct rng *rng, uint64_t stream)
+{
+  rng->state = seed () ^ (stream + 1) * UINT64_C (0x9e3779b97f4a7c15);
+  rng_next (rng);
+}
+
+/* Sebastiano Vigna's splitmix64. */
+uint64_t
+rng_next (struct rng *rng)
+{
+  uint64_t z = rng->state += UINT64_C (0x9e3779b97f4a7c15);
+
+  z = (z ^ (z >> 30)) * UINT64_C (0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C (0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
+uint64_t
+rng_below (struct rng *rng, uint64_t n)
+{
+  return rng_next (rng) % n;
+}
+
+bool
+rng_percent (struct rng *rng, unsigned percent)
+{
+  return rng_below (rng, 100) < percent;
+}
+
+/* ---- threads ---- */
+
+void
+gate_pass (struct gate *gate)
+{
+  pthread_mutex_lock (&gate->lock);
+  gate->nr_arrived++;
+  pthread_cond_broadcast (&gate->changed);
+  while (!gate->is_open)
+    pthread_cond_wait (&gate->changed, &gate->lock);
+  pthread_mutex_unlock (&gate->lock);
+}
+
+void
+gate_await_arrival (struct gate *gate, unsigned nr)
+{
+  pthread_mutex_lock (&gate->lock);
+  while (gate->nr_arrived < nr)
+    pthread_cond_wait (&gate->changed, &gate->lock);
+  pthread_mutex_unlock (&gate->lock);
+}
+
+void
+gate_open (struct gate *gate)
+{
+  pthread_mutex_lock (&gate->lock);
+  gate->is_open = true;
+  pthread_cond_broadcast (&gate->changed);
+  pthread_mutex_unlock (&gate->lock);
+}
+
+pthread_t
+thread_start (void *(*fn) (void *), void *opaque)
+{
+  pthread_t thread;
+
+  require (pthread_create (&thread, NULL, fn, opaque) == 0);
+  return thread;
+}
+
+void
+thread_join (pthread_t thread)
+{
+  require (pthread_join (thread, NULL) == 0);
+}
+
+void
+await_pause (void)
+{
+  sched_yield ();
+}
+
+/* ---- the driver ---- */
+
+/* Filled by init_request, read by exit_request. */
+struct scripted_pdu {
+  uint64_t magic;
+  unsigned hctx, tag;
+};
+
+#define PDU_MAGIC UINT64_C (0x7363726970746564)
+
+/* The script of the disk that is being allocated. */
+static struct script *opening;
+
+static struct book *
+book_of (const struct script *script, blkmq_token token)
+{
+  return &script->books[blkmq_token_hctx (token) * script->depth
+                        + blkmq_token_tag (token)];
+}
+
+static int
+scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
+               struct blkmq_limits *limits, void **driver_data,
+               struct blkmq_error *error)
+{
+  struct script *script = opening;
+  size_t nr;
+
+  if (script->open_error != 0 && !script->open_fails_late)
+    return script->open_error;
+  script->depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+  nr = script->depth * blkmq_config_number (config, "submit_queues");
+  script->books = calloc (nr, sizeof script->books[0]);
+  require (script->books != NULL);
+  limits->max_discard_bytes = script->max_discard_bytes;
+  limits->max_write_zeroes_bytes = script->max_write_zeroes_bytes;
+  if (script->max_transfer_bytes != 0)
+    limits->max_transfer_bytes = script->max_transfer_bytes;
+  if (script->max_segments != 0)
+    limits->max_segments = script->max_segments;
+  limits->volatile_cache = true;
+  *driver_data = script;
+  return script->open_error;
+}
+
+static void
+scripted_close (void *driver_data)
+{
+  struct script *script = driver_data;
+
+  require (script->nr_init_hctxs == 0 && script->nr_init_requests == 0);
+  script->nr_closes++;
+}
+
+static int
+scripted_init_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
+{
+  struct script *script = driver_data;
+
+  require (blkmq_hctx_index (hctx) == index);
+  require (script->nr_init_hctxs == index);
+  if (script->fail_init_hctx == index + 1)
+    return -EMFILE;
+  script->nr_init_hctxs++;
+  blkmq_hctx_set_data (hctx, script);
+  return 0;
+}
+
+static void
+scripted_exit_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
+{
+  struct script *script = driver_data;
+
+  require (blkmq_hctx_data (hctx) == script);
+  script->nr_init_hctxs--;
+}
+
+static int
+scripted_init_request (void *driver_data, struct blkmq_request *rq,
+                       unsigned hctx_index, unsigned tag)
+{
+  struct script *script = driver_data;
+  struct scripted_pdu *pdu = rq->pdu;
+
+  require ((uintptr_t)pdu % 64 == 0);
+  require (pdu->magic == 0 && pdu->hctx == 0 && pdu->tag == 0);
+  require (rq->driver_data == script);
+  if (script->fail_init_request == script->nr_init_requests + 1)
+    return -EDOM;
+  pdu->magic = PDU_MAGIC;
+  pdu->hctx = hctx_index;
+  pdu->tag = tag;
+  script->nr_init_requests++;
+  return 0;
+}
+
+static void
+scripted_exit_request (void *driver_data, struct blkmq_request *rq,
+                       unsigned hctx_index, unsigned tag)
+{
+  struct script *script = driver_data;
+  const struct scripted_pdu *pdu = rq->pdu;
+
+  require (pdu->magic == PDU_MAGIC);
+  require (pdu->hctx == hctx_index && pdu->tag == tag);
+  script->nr_init_requests--;
+}
+
+static void
+record (struct script *script, const struct issue *issue)
+{
+  pthread_mutex_lock (&script->lock);
+  if (script->nr_issues < MAX_ISSUES)
+    script->issues[script->nr_issues] = *issue;
+  script->nr_issues++;
+  pthread_mutex_unlock (&script->lock);
+}
+
+/* The request stops being the driver's, if it was by this token. */
+static void
+let_go (struct script *script, blkmq_token token)
+{
+  uint64_t mine = token;
+
+  if (blkmq_token_tag (token) < script->depth)
+    atomic_compare_exchange_strong (&book_of (script, token)->held, &mine, 0);
+}
+
+static enum blkmq_queue_result
+scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+                   blkmq_token token)
+{
+  struct script *script = blkmq_hctx_data (hctx);
+  struct issue issue = { rq,        token,            rq->op,
+                         rq->flags, rq->offset_bytes, rq->bytes };
+  struct book *book = book_of (script, token);
+  enum blkmq_queue_result result = BLKMQ_QUEUED;
+
+  require (script->nr_stops == 0);
+  require (rq->hctx == hctx);
+  require (blkmq_hctx_request (hctx, token) == rq);
+  require (((const struct scripted_pdu *)rq->pdu)->tag
+           == blkmq_token_tag (token));
+  book->inside++;
+  /* What the driver holds is not issued again. */
+  require (atomic_exchange (&book->held, token) == 0);
+  record (script, &issue);
+  if (script->on_queue != NULL)
+    result = script->on_queue (script, &issue);
+  if (result != BLKMQ_QUEUED)
+    let_go (script, token);
+  book->inside--;
+  return result;
+}
+
+static void
+scripted_commit_rqs (struct blkmq_hctx *hctx)
+{
+  struct script *script = blkmq_hctx_data (hctx);
+
+  script->nr_commits++;
+  if (script->on_commit != NULL)
+    script->on_commit (script, hctx);
+}
+
+static enum blkmq_timeout_result
+scripted_timeout (struct blkmq_request *rq, blkmq_token token)
+{
+  struct script *script = rq->driver_data;
+  enum blkmq_timeout_result result = BLKMQ_TIMEOUT_RESET;
+
+  require (script->nr_stops == 0);
+  require (book_of (script, token)->inside == 0);
+  script->nr_timeouts++;
+  if (script->on_timeout != NULL)
+    result = script->on_timeout (script, rq, token);
+  if (result == BLKMQ_TIMEOUT_DONE)
+    let_go (script, token);
+  return result;
+}
+
+static enum blkmq_status
+scripted_complete (struct blkmq_request *rq, enum blkmq_status status)
+{
+  struct script *script = rq->driver_data;
+
+  script->nr_completes++;
+  return script->on_complete != NULL
+           ? script->on_complete (script, rq, status)
+           : status;
+}
+
+static void
+scripted_stop (void *driver_data)
+{
+  struct script *script = driver_data;
+
+  script->nr_stops++;
+  require (script->nr_stops == 1);
+  if (script->on_stop != NULL)
+    script->on_stop (script);
+}
+
+/* The fields that all have. */
+#define SCRIPTED                                                              \
+  .help = "does what a test says",                                            \
+  .pdu_bytes = sizeof (struct scripted_pdu), .open = scripted_open,           \
+  .close = scripted_close, .init_hctx = scripted_init_hctx,                   \
+  .exit_hctx = scripted_exit_hctx, .init_request = scripted_init_request,     \
+  .exit_request = scripted_exit_request, .queue_rq = scripted_queue_rq,       \
+  .stop = scripted_stop
+
+static const struct blkmq_driver drivers[] = {
+  { .name = "scripted",
+    SCRIPTED,
+    .commit_rqs = scripted_commit_rqs,
+    .timeout = scripted_timeout },
+  { .name = "scripted-complete", /* has an opinion on the way up, too */
+    SCRIPTED,
+    .commit_rqs = scripted_commit_rqs,
+    .timeout = scripted_timeout,
+    .complete = scripted_complete },
+  { .name = "scripted-bare", SCRIPTED },
+};
+
+int
+script_complete (struct script *script, struct blkmq_request *rq,
+                 blkmq_token token, enum blkmq_status status)
+{
+  let_go (script, token);
+  return blkmq_complete (rq, token, status);
+}
+
+int
+script_requeue (struct script *script, struct blkmq_request *rq,
+                blkmq_token token)
+{
+  let_go (script, token);
+  return blkmq_requeue (rq, token);
+}
+
+const struct issue *
+script_issue (struct script *script, unsigned n)
+{
+  require (n < MAX_ISSUES && n < script->nr_issues);
+  return &script->issues[n];
+}
+
+int
+issue_complete (struct script *script, unsigned n, enum blkmq_status status)
+{
+  const struct issue *issue = script_issue (script, n);
+
+  return script_complete (script, issue->rq, issue->token, status);
+}
+
+int
+issue_requeue (struct script *script, unsigned n)
+{
+  const struct issue *issue = script_issue (script, n);
+
+  return script_requeue (script, issue->rq, issue->token);
+}
+
+enum blkmq_queue_result
+script_completes_inside (struct script *script, const struct issue *issue)
+{
+  require (script_complete (script, issue->rq, issue->token, BLKMQ_STS_OK)
+           == 0);
+  return BLKMQ_QUEUED;
+}
+
+/* ---- the bed ---- */
+
+static void
+register_drivers (void)
+{
+  for (size_t i = 0; i < NR (drivers); i++) {
+    struct blkmq_error error;
+    int r = blkmq_driver_register (&drivers[i], &error);
+
+    if (r < 0 && r != -EEXIST) {
+      fprintf (stderr, "%s\n", error.message);
+      abort ();
+    }
+  }
+}
+
+struct bed *
+bed_alloc (void)
+{
+  struct bed *bed = calloc (1, sizeof *bed);
+
+  require (bed != NULL);
+  bed->script.driver = "scripted";
+  bed->script.max_discard_bytes = UINT64_C (1) << 40;
+  bed->script.max_write_zeroes_bytes = UINT64_C (1) << 40;
+  pthread_mutex_init (&bed->script.lock, NULL);
+  /* Not 0, which would hide a deadline that was never set. */
+  clock_init_fake (&bed->clock, UINT64_C (1000000000));
+  return bed;
+}
+
+static struct blkmq_config *
+make_config (const struct bed *bed, const char *keys)
+{
+  struct blkmq_config *config = blkmq_config_alloc ();
+  char *copy = strdup (keys), *word, *rest = NULL;
+  struct blkmq_error error;
+  bool has_size = false;
+  int r = 0;
+
+  require (config != NULL && copy != NULL);
+  for (word = strtok_r (copy, " ", &rest); word != NULL && r == 0;
+       word = strtok_r (NULL, " ", &rest)) {
+    char *value = strchr (word, '=');
+
+    require (value != NULL);
+    *value++ = '\0';
+    has_size |= strcmp (word, "size") == 0;
+    r = blkmq_config_set (config, word, value, &error);
+  }
+  if (r == 0 && !has_size)
+    r = blkmq_config_set (config, "size", "1M", &error);
+  if (r == 0)
+    r = blkmq_config_set (config, "driver", bed->script.driver, &error);
+  if (r < 0) {
+    fprintf (stderr, "%s\n", error.message);
+    abort ();
+  }
+  free (copy);
+  return config;
+}
+
+int
+bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
+{
+  struct disk_options options
+    = { manual ? &bed->clock : NULL, manual };
+  struct blkmq_config *config;
+  struct blkmq_error error;
+  int r;
+
+  register_drivers ();
+  config = make_config (bed, keys);
+  opening = &bed->script;
+  r = disk_alloc (config, &options, &bed->disk, &error);
+  blkmq_config_free (config);
+  return r;
+}
+
+void
+bed_start_disk (struct bed *bed)
+{
+  struct blkmq_error error;
+
+  if (blkmq_disk_start (bed->disk, &error) < 0) {
+    fprintf (stderr, "%s\n", error.message);
+    abort ();
+  }
+  bed->submitter = blkmq_submitter_alloc (bed->disk, 0);
+  require (bed->submitter != NULL);
+}
+
+void
+bed_open (struct bed *bed, const char *keys)
+{
+  require (bed_alloc_disk (bed, keys, true) == 0);
+  bed_start_disk (bed);
+}
+
+void
+bed_open_threads (struct bed *bed, const char *keys)
+{
+  require (bed_alloc_disk (bed, keys, false) == 0);
+  bed_start_disk (bed);
+}
+
+struct bed *
+bed_start (const char *keys)
+{
+  struct bed *bed = bed_alloc ();
+
+  bed_open (bed, keys);
+  return bed;
+}
+
+void
+bed_check_idle (struct bed *bed)
+{
+  struct blkmq_stats stats = bed_stats (bed);
+
+  for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
+    ck_assert_uint_eq (stats.in_flight[op], 0);
+  ck_assert_uint_eq (stats.waiting, 0);
+  for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (bed->disk); i++)
+    ck_assert_uint_eq (tag_map_nr_taken (&bed_hctx (bed, i)->tags), 0);
+}
+
+void
+bed_stop (struct bed *bed)
+{
+  bool is_scripted = strncmp (bed->script.driver, "scripted", 8) == 0;
+
+  blkmq_disk_remove (bed->disk);
+  bed_check_idle (bed);
+  blkmq_submitter_free (bed->submitter);
+  blkmq_disk_put (bed->disk);
+  if (is_scripted) {
+    ck_assert_uint_eq (bed->script.nr_stops, 1);
+    ck_assert_uint_eq (bed->script.nr_closes, 1);
+  }
+  pthread_mutex_destroy (&bed->script.lock);
+  free (bed->script.books);
+  free (bed);
+}
+
+void
+bed_turn (struct bed *bed)
+{
+  disk_turn (bed->disk);
+}
+
+void
+bed_pass (struct bed *bed, uint64_t ns)
+{
+  clock_advance (&bed->clock, ns);
+  disk_turn (bed->disk);
+}
+
+struct blkmq_stats
+bed_stats (struct bed *bed)
+{
+  struct blkmq_stats stats;
+
+  require (blkmq_disk_stats (bed->disk, BLKMQ_HCTX_ANY, &stats) == 0);
+  return stats;
+}
+
+struct blkmq_hctx *
+bed_hctx (struct bed *bed, unsigned index)
+{
+  return &bed->disk->hctxs[index];
+}
+
+unsigned
+bed_event (struct bed *bed)
+{
+  return ++bed->nr_events;
+}
+
+/* ---- ios ---- */
+
+static void
+test_end_io (struct blkmq_io *io, enum blkmq_status status)
+{
+  struct test_io *t = (struct test_io *)io;
+
+  t->in_end_io = true;
+  t->end_event = bed_event (t->bed);
+  t->status = status;
+  t->end_thread = pthread_self ();
+  require (++t->nr_ends == 1);
+  require (t->nr_give_backs == 0);
+  if (t->on_end != NULL)
+    t->on_end (t);
+  t->in_end_io = false;
+}
+
+/* An io without give_back may be submitted again, or freed, inside end_io, and
+ * by whoever waits for nr_ends: that is the last touch. */
+static void
+test_end_io_deferred (struct blkmq_io *io, enum blkmq_status status)
+{
+  struct test_io *t = (struct test_io *)io;
+  void (*on_end) (struct test_io *) = t->on_end;
+
+  t->end_event = bed_event (t->bed);
+  t->status = status;
+  t->end_thread = pthread_self ();
+  require (++t->nr_ends == 1);
+  if (on_end != NULL)
+    on_end (t);
+}
+
+static void
+test_give_back (struct blkmq_io *io)
+{
+  struct test_io *t = (struct test_io *)io;
+  void (*on_give_back) (struct test_io *) = t->on_give_back;
+
+  require (t->nr_ends == 1);
+  require (!t->in_end_io);
+  t->give_back_event = bed_event (t->bed);
+  require (++t->nr_give_backs == 1);
+  if (on_give_back != NULL)
+    on_give_back (t);
+}
+
+void
+test_io_init (struct test_io *t, struct bed *bed, enum blkmq_op op,
+              uint64_t block)
+{
+  bool is_flush = op == BLKMQ_OP_FLUSH;
+
+  memset (t, 0, sizeof *t);
+  t->bed = bed;
+  t->segment.iov_base = t->data;
+  t->segment.iov_len = sizeof t->data;
+  t->io.op = op;
+  t->io.offset_bytes = is_flush ? 0 : block * BLOCK_BYTES;
+  t->io.bytes = is_flush ? 0 : BLOCK_BYTES;
+  t->io.segments = &t->segment;
+  t->io.nr_segments = 1;
+  t->io.end_io = test_end_io_deferred;
+}
+
+void
+test_io_init_early (struct test_io *t, struct bed *bed, enum blkmq_op op,
+                    uint64_t block)
+{
+  test_io_init (t, bed, op, block);
+  t->io.end_io = test_end_io;
+  t->io.give_back = test_give_back;
+}
+
+void
+test_io_submit (struct test_io *t, struct bed *bed, uint64_t block)
+{
+  test_io_init (t, bed, BLKMQ_OP_READ, block);
+  blkmq_submit (bed->submitter, &t->io);
+}
+
+void
+test_io_submit_early (struct test_io *t, struct bed *bed, uint64_t block)
+{
+  test_io_init_early (t, bed, BLKMQ_OP_READ, block);
+  blkmq_submit (bed->submitter, &t->io);
+}
+
+/* ---- main ---- */
+
+TCase *
+harness_case (Suite *suite, const char *name)
+{
+  TCase *tcase = tcase_create (name);
+
+  tcase_set_timeout (tcase, HANG_SECONDS);
+  suite_add_tcase (suite, tcase);
+  return tcase;
+}
+
+int
+harness_main (Suite *suite)
+{
+  SRunner *runner = srunner_create (suite);
+  int nr_failed;
+
+  /* Before Check forks, so that all tests have the same. */
+  printf ("BLKMQ_SEED=%" PRIu64 "\n", seed ());
+  fflush (stdout);
+  srunner_run_all (runner, CK_ENV);
+  nr_failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return nr_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
