@@ -3,7 +3,8 @@
  * loop.c: libev behind loop.h; the only file that knows it.
  *
  * Timers are one timerfd with an absolute deadline, because ev_timer on epoll
- * rounds up to whole milliseconds.
+ * rounds up to whole milliseconds.  Kicks are an eventfd of our own and not an
+ * ev_async, because libev aborts the process when it cannot have one.
  */
 
 #include <config.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -29,12 +31,14 @@ struct loop {
   void *opaque;
   unsigned index;
   struct ev_loop *ev;
-  ev_async async;
-  ev_io timer;
-  int timerfd;
+  ev_io kick, timer;
+  int kickfd, timerfd;
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
-  struct thread_slot *thread_slot; /* where it is counted; the loop's thread */
+  /* Where it is counted; the loop's thread.  The id tells the thread from a
+   * later one in the same memory. */
+  struct thread_slot *thread_slot;
+  unsigned thread_id;
 
   _Atomic bool kicked;
   _Atomic bool quit;
@@ -60,15 +64,30 @@ mark_thread (struct loop *loop)
   if (loop->thread_slot != NULL)
     return;
   loop->thread_slot = thread_self ();
+  loop->thread_id = loop->thread_slot->id;
   atomic_fetch_add (&loop->thread_slot->on_loop, 1);
 }
 
+/* Make the kick's fd readable; there is no way for this to fail that matters:
+ * a counter that is full is readable. */
 static void
-async_cb (struct ev_loop *ev, ev_async *w, int revents)
+wake (struct loop *loop)
+{
+  uint64_t one = 1;
+  ssize_t r = write (loop->kickfd, &one, sizeof one);
+
+  (void)r;
+}
+
+static void
+kick_cb (struct ev_loop *ev, ev_io *w, int revents)
 {
   struct loop *loop = w->data;
+  uint64_t nr_kicks;
 
   mark_thread (loop);
+  if (read (loop->kickfd, &nr_kicks, sizeof nr_kicks) < 0)
+    return;
   if (atomic_load (&loop->quit)) {
     ev_break (ev, EVBREAK_ALL);
     return;
@@ -122,6 +141,7 @@ loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
   loop->index = index;
   loop->ops = ops;
   loop->opaque = opaque;
+  loop->kickfd = -1;
   loop->timerfd = -1;
   return loop;
 }
@@ -150,6 +170,30 @@ start_thread (struct loop *loop)
   return -r;
 }
 
+static int
+open_fds (struct loop *loop)
+{
+  loop->kickfd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (loop->kickfd < 0)
+    return -errno;
+  loop->timerfd = timerfd_create (CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (loop->timerfd < 0) {
+    int r = -errno;
+
+    close (loop->kickfd);
+    return r;
+  }
+  return 0;
+}
+
+static void
+close_fds (struct loop *loop)
+{
+  close (loop->kickfd);
+  close (loop->timerfd);
+  loop->kickfd = loop->timerfd = -1;
+}
+
 int
 loop_start (struct loop *loop)
 {
@@ -161,14 +205,14 @@ loop_start (struct loop *loop)
     return 0;
   }
 
-  loop->timerfd = timerfd_create (CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-  if (loop->timerfd < 0)
-    return -errno;
+  r = open_fds (loop);
+  if (r < 0)
+    return r;
   if (loop->kind == LOOP_OWN) {
     loop->ev = ev_loop_new (EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (loop->ev == NULL) {
       r = -EMFILE;
-      goto close_timerfd;
+      goto close_fds;
     }
   }
 
@@ -176,9 +220,9 @@ loop_start (struct loop *loop)
   atomic_store (&loop->kicked, false);
   atomic_store (&loop->quit, false);
   loop->thread_slot = NULL;
-  ev_async_init (&loop->async, async_cb);
-  loop->async.data = loop;
-  ev_async_start (loop->ev, &loop->async);
+  ev_io_init (&loop->kick, kick_cb, loop->kickfd, EV_READ);
+  loop->kick.data = loop;
+  ev_io_start (loop->ev, &loop->kick);
   ev_io_init (&loop->timer, timer_cb, loop->timerfd, EV_READ);
   loop->timer.data = loop;
   ev_io_start (loop->ev, &loop->timer);
@@ -187,7 +231,7 @@ loop_start (struct loop *loop)
     ev_unref (loop->ev);
     ev_unref (loop->ev);
     /* Have the first turn find out which thread it is. */
-    ev_async_send (loop->ev, &loop->async);
+    wake (loop);
   }
   loop->open = true;
 
@@ -203,9 +247,8 @@ loop_start (struct loop *loop)
   loop->open = false;
   ev_loop_destroy (loop->ev);
   loop->ev = NULL;
- close_timerfd:
-  close (loop->timerfd);
-  loop->timerfd = -1;
+ close_fds:
+  close_fds (loop);
   return r;
 }
 
@@ -216,7 +259,7 @@ loop_stop (struct loop *loop)
     return;
   if (loop->kind == LOOP_OWN) {
     atomic_store (&loop->quit, true);
-    ev_async_send (loop->ev, &loop->async);
+    wake (loop);
     pthread_join (loop->thread, NULL);
   }
   pthread_mutex_lock (&loop->wake_lock);
@@ -230,14 +273,13 @@ loop_stop (struct loop *loop)
     ev_ref (loop->ev);
     ev_ref (loop->ev);
     if (loop->thread_slot != NULL)
-      thread_leave_loop (loop->thread_slot);
+      thread_leave_loop (loop->thread_slot, loop->thread_id);
   }
-  ev_async_stop (loop->ev, &loop->async);
+  ev_io_stop (loop->ev, &loop->kick);
   ev_io_stop (loop->ev, &loop->timer);
   if (loop->kind == LOOP_OWN)
     ev_loop_destroy (loop->ev);
-  close (loop->timerfd);
-  loop->timerfd = -1;
+  close_fds (loop);
 }
 
 void
@@ -247,7 +289,7 @@ loop_kick (struct loop *loop)
     return;
   pthread_mutex_lock (&loop->wake_lock);
   if (loop->open)
-    ev_async_send (loop->ev, &loop->async);
+    wake (loop);
   pthread_mutex_unlock (&loop->wake_lock);
 }
 

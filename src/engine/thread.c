@@ -73,11 +73,11 @@ thread_register (struct thread_slot *slot)
 }
 
 void
-thread_leave_loop (struct thread_slot *slot)
+thread_leave_loop (struct thread_slot *slot, unsigned id)
 {
   pthread_mutex_lock (&registry_lock);
   for (struct thread_slot *s = registry; s != NULL; s = s->next) {
-    if (s == slot)
+    if (s == slot && s->id == id)
       atomic_fetch_sub (&s->on_loop, 1);
   }
   pthread_mutex_unlock (&registry_lock);

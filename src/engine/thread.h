@@ -73,9 +73,9 @@ thread_must_not_block (const struct thread_slot *slot)
   return slot->on_loop > 0 || slot->depth > 0 || slot->in_callback > 0;
 }
 
-/* A loop that ran on the thread of SLOT runs there no more.  The thread itself
- * may be gone. */
-void thread_leave_loop (struct thread_slot *slot);
+/* A loop that ran on the thread of SLOT, with that ID, runs there no more.  The
+ * thread itself may be gone. */
+void thread_leave_loop (struct thread_slot *slot, unsigned id);
 
 /* Is any thread inside queue_rq for RQ? */
 bool thread_any_queueing (struct request *rq);
