@@ -38,15 +38,21 @@ tests_conformance_test_conformance_LDADD = \
 
 # Each is its one source file, with these flags and libraries.
 unit_tests = \
+	tests/unit/test-alloc \
 	tests/unit/test-config \
 	tests/unit/test-config-tables \
 	tests/unit/test-config-values \
+	tests/unit/test-disk \
 	tests/unit/test-dispatch \
+	tests/unit/test-freeze \
 	tests/unit/test-lifetime \
+	tests/unit/test-loop \
 	tests/unit/test-split \
+	tests/unit/test-stats \
 	tests/unit/test-store \
 	tests/unit/test-store-memory \
 	tests/unit/test-store-threads \
+	tests/unit/test-stress \
 	tests/unit/test-tags \
 	tests/unit/test-timeout \
 	tests/unit/test-timer
@@ -63,6 +69,18 @@ tests_unit_test_dispatch_CFLAGS = $(unit_cflags)
 tests_unit_test_dispatch_LDADD = $(harness_libs)
 tests_unit_test_lifetime_CFLAGS = $(unit_cflags)
 tests_unit_test_lifetime_LDADD = $(harness_libs)
+tests_unit_test_alloc_CFLAGS = $(unit_cflags)
+tests_unit_test_alloc_LDADD = $(harness_libs)
+tests_unit_test_disk_CFLAGS = $(unit_cflags)
+tests_unit_test_disk_LDADD = $(harness_libs)
+tests_unit_test_freeze_CFLAGS = $(unit_cflags)
+tests_unit_test_freeze_LDADD = $(harness_libs)
+tests_unit_test_loop_CFLAGS = $(unit_cflags)
+tests_unit_test_loop_LDADD = $(harness_libs)
+tests_unit_test_stats_CFLAGS = $(unit_cflags)
+tests_unit_test_stats_LDADD = $(harness_libs)
+tests_unit_test_stress_CFLAGS = $(unit_cflags)
+tests_unit_test_stress_LDADD = $(harness_libs)
 tests_unit_test_split_CFLAGS = $(unit_cflags)
 tests_unit_test_split_LDADD = $(harness_libs)
 tests_unit_test_store_SOURCES = tests/unit/test-store.c tests/unit/store-model.h
@@ -82,4 +100,84 @@ tests_unit_test_timer_LDADD = $(harness_libs)
 check_PROGRAMS += $(conformance_test) $(unit_tests)
 TESTS += $(conformance_test) $(unit_tests)
 
+endif
+
+if PLUGIN
+
+# ---- clients against the plugin ----
+
+shell_tests = \
+	tests/shell/test-blocksize-enforced.sh \
+	tests/shell/test-captive-run.sh \
+	tests/shell/test-config-errors.sh \
+	tests/shell/test-config-values.sh \
+	tests/shell/test-connections-spread.sh \
+	tests/shell/test-dump-plugin-callbacks.sh \
+	tests/shell/test-filter-blocksize-policy.sh \
+	tests/shell/test-filter-cow.sh \
+	tests/shell/test-filter-delay.sh \
+	tests/shell/test-filter-log.sh \
+	tests/shell/test-filter-partition.sh \
+	tests/shell/test-filters-pass-data.sh \
+	tests/shell/test-fio-verify.sh \
+	tests/shell/test-help-keys-agree.sh \
+	tests/shell/test-info-flags.sh \
+	tests/shell/test-info-map.sh \
+	tests/shell/test-io-timeout-eio.sh \
+	tests/shell/test-memory-limit.sh \
+	tests/shell/test-memory-returns.sh \
+	tests/shell/test-nbdcopy-roundtrip.sh \
+	tests/shell/test-qemu-img-bench.sh \
+	tests/shell/test-qemu-img-convert.sh \
+	tests/shell/test-qemu-img-map.sh \
+	tests/shell/test-qemu-img-qcow2.sh \
+	tests/shell/test-qemu-io-patterns.sh \
+	tests/shell/test-readonly-refuses.sh \
+	tests/shell/test-rotational-advertised.sh \
+	tests/shell/test-size-max.sh \
+	tests/shell/test-size-odd.sh \
+	tests/shell/test-stuck-client-gone.sh \
+	tests/shell/test-stuck-shutdown.sh
+
+dist_check_SCRIPTS = $(shell_tests) tests/man/test-examples-run.sh
+EXTRA_DIST += tests/shell/functions.sh
+TESTS += $(shell_tests) tests/man/test-examples-run.sh
+
+# A filter that fills a disk before the filters above it see it.
+check_LTLIBRARIES += tests/nbd/nbdkit-prefill-filter.la
+tests_nbd_nbdkit_prefill_filter_la_SOURCES = tests/nbd/nbdkit-prefill-filter.c
+tests_nbd_nbdkit_prefill_filter_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
+tests_nbd_nbdkit_prefill_filter_la_LDFLAGS = $(AM_LDFLAGS) \
+	-module -avoid-version -shared -rpath /nowhere
+
+if HAVE_LIBNBD
+
+nbd_cflags = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
+nbd_common = tests/nbd/nbd-test.c tests/nbd/nbd-test.h
+
+nbd_tests = \
+	tests/nbd/test-abrupt-disconnect \
+	tests/nbd/test-many-in-flight \
+	tests/nbd/test-multi-conn-flush
+
+check_PROGRAMS += tests/nbd/nbdreq $(nbd_tests)
+TESTS += $(nbd_tests)
+
+tests_nbd_nbdreq_SOURCES = tests/nbd/nbdreq.c
+tests_nbd_nbdreq_CFLAGS = $(nbd_cflags)
+tests_nbd_nbdreq_LDADD = $(LIBNBD_LIBS)
+tests_nbd_test_abrupt_disconnect_SOURCES = \
+	tests/nbd/test-abrupt-disconnect.c $(nbd_common)
+tests_nbd_test_abrupt_disconnect_CFLAGS = $(nbd_cflags)
+tests_nbd_test_abrupt_disconnect_LDADD = $(LIBNBD_LIBS)
+tests_nbd_test_many_in_flight_SOURCES = \
+	tests/nbd/test-many-in-flight.c $(nbd_common)
+tests_nbd_test_many_in_flight_CFLAGS = $(nbd_cflags)
+tests_nbd_test_many_in_flight_LDADD = $(LIBNBD_LIBS)
+tests_nbd_test_multi_conn_flush_SOURCES = \
+	tests/nbd/test-multi-conn-flush.c $(nbd_common)
+tests_nbd_test_multi_conn_flush_CFLAGS = $(nbd_cflags)
+tests_nbd_test_multi_conn_flush_LDADD = $(LIBNBD_LIBS)
+
+endif
 endif

@@ -9,8 +9,9 @@
 
 #include "engine/hctx.h"
 
-/* When a request that is taken now runs out.  Never early: the coarse clock's
- * lag is added. */
+/* When a request that is taken now runs out.  The coarse clock's lag is added,
+ * so that it is not early (but for the lag of a clock whose tick was late, as
+ * on a crowded virtual machine). */
 static inline uint64_t
 timeout_deadline_ns (struct blkmq_hctx *h)
 {

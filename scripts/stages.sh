@@ -1,0 +1,370 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# stages.sh: the stages of ./dev test, apart from lint, and the commands that
+# run the unit tests under some tool.  A stage runs in a process of its own
+# with errexit on, talks to its log, and notes what it found with pass, fail
+# and skip.
+
+stage_build ()
+{
+  build_tree build
+  pass 'gcc builds it without a warning'
+}
+
+# ---------------------------------------------------------------------------
+# make check
+
+# tests_of DIR REGEX: the tests of that build whose path matches.
+tests_of ()
+{
+  # shellcheck disable=SC2016 # for make
+  make -s -C "$top/$1" --eval='dev-print-tests: ; @echo $(TESTS)' \
+    dev-print-tests | tr ' ' '\n' | grep -E "$2" || true
+}
+
+# make_check DIR [REGEX [MAKE-ARGUMENT...]]: runs those tests and notes their
+# results.  What make itself says is only of interest when no test ran.
+make_check ()
+{
+  local dir=$1 tests=() status=0
+  find "$top/$dir" -name '*.trs' -delete
+  if (($# > 1)); then
+    mapfile -t tests < <(tests_of "$dir" "$2")
+    if ((${#tests[@]} == 0)); then
+      fail "no test of $dir matches $2"
+      return
+    fi
+    set -- "$dir" "$2" TESTS="${tests[*]}" "${@:3}"
+  fi
+  foreground "${fixed_addresses[@]}" make --no-print-directory \
+    -C "$top/$dir" -j"$nr_jobs" check "${@:3}" || status=$?
+  automake_results "$top/$dir"
+  if ((status != 0)) && ! grep -q '^fail' "$results_file"; then
+    fail "make check in $dir (exit status $status)"
+  fi
+}
+
+# The tests that have the engine in their own process.
+in_process='^tests/(unit|conformance)/'
+
+stage_check ()
+{
+  make_check build
+}
+
+# The sanitizers of GCC 12 and clang 14 lose their way where the kernel
+# randomises more bits of an address than they know of.
+fixed_addresses=()
+sanitizer_environment ()
+{
+  if setarch -R true 2>/dev/null; then
+    fixed_addresses=(setarch -R)
+  fi
+  export UBSAN_OPTIONS=print_stacktrace=1
+}
+
+# nbdkit is not built with the sanitizer, so its runtime must be loaded ahead
+# of everything else.  The tests that start nbdkit take it from $NBDKIT.
+# Leaks: nbdkit has some of its own, see leaks_of.
+with_asan_nbdkit ()
+{
+  make_scratch
+  cat >"$scratch/nbdkit" <<EOF
+#!/bin/bash
+export LD_PRELOAD=$(gcc -print-file-name=libasan.so)
+export ASAN_OPTIONS=detect_leaks=0:\${ASAN_OPTIONS-}
+exec nbdkit "\$@"
+EOF
+  chmod +x "$scratch/nbdkit"
+  export NBDKIT=$scratch/nbdkit
+}
+
+# leaks_of KEY=VALUE...: fails if the plugin leaks in a life with some I/O.
+# nbdkit unloads it before leaks are looked for, so what only its variables
+# pointed to counts; the price is frames without names.
+leaks_of ()
+{
+  local log=$scratch/leaks
+  # shellcheck disable=SC2016 # for nbdkit's shell
+  LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=1 \
+    foreground nbdkit -f "$(built_file plugin build-asan)" size=64M "$@" \
+    --run 'unset LD_PRELOAD; nbdinfo "$uri" && qemu-io -f raw \
+      -c "write -P 1 1M 4M" -c "discard 2M 1M" -c "aio_read 0 8M" \
+      -c aio_flush -c flush "$uri" && echo "all I/O done"' >"$log" 2>&1 || true
+  # A block that nbdkit itself has allocated is not ours.
+  if grep -q 'all I/O done' "$log" && awk '
+    / leak of [0-9]+ byte/ { getline; getline; if (!/\/nbdkit\+/) bad = 1 }
+    END { exit bad }' "$log"
+  then
+    return 0
+  fi
+  cat "$log"
+  return 1
+}
+
+stage_asan ()
+{
+  local keys
+  build_tree build-asan --enable-sanitizer=address
+  sanitizer_environment
+  with_asan_nbdkit
+  make_check build-asan
+  for keys in driver=null irqmode=none irqmode=softirq \
+              'irqmode=timer completion_nsec=100us submit_queues=4'; do
+    # shellcheck disable=SC2086 # several words
+    check "no leak with $keys" leaks_of $keys
+  done
+}
+
+stage_tsan ()
+{
+  build_tree build-tsan --enable-sanitizer=thread
+  sanitizer_environment
+  make_check build-tsan "$in_process"
+}
+
+# ---------------------------------------------------------------------------
+# What is built and installed
+
+# Each public header is all that a program needs to include.
+stage_headers ()
+{
+  local header cc args
+  for header in blkmq.h blkmq-driver.h; do
+    for cc in 'gcc -xc -std=c11' 'g++ -xc++ -std=c++11' \
+              'clang -xc -std=c11' 'clang++ -xc++ -std=c++11'; do
+      read -ra args <<<"$cc"
+      check "$header with $cc" "${args[@]}" -pedantic -Wall -Wextra -Werror \
+        -fsyntax-only -I "$top/src" - <<<"#include <$header>"
+    done
+  done
+}
+
+# The functions that the public headers declare.
+declared_symbols ()
+{
+  sed '/^#/d' "$top"/src/blkmq{,-driver}.h | tr '\n' ' ' |
+    grep -oE 'BLKMQ_PUBLIC [^;]*;' |
+    sed -E 's/^[^(]*[^a-z0-9_](blkmq_[a-z0-9_]+) \(.*/\1/' | sort
+}
+
+# exported_symbols FILE: without versions.
+exported_symbols ()
+{
+  nm -D --defined-only "$1" | awk '{ sub (/@.*/, "", $3); print $3 }' | sort -u
+}
+
+# The library exports what the headers declare: nothing more, nothing less.
+# The plugin exports what nbdkit calls.
+stage_symbols ()
+{
+  local lib plugin
+  lib=$(built_file lib)
+  plugin=$(built_file plugin)
+  check 'symbols of libblkmq (< declared only, > exported only)' \
+    diff <(declared_symbols) <(exported_symbols "$lib")
+  check 'symbols of the plugin (those that only nbdkit looks for)' \
+    diff <(printf '%s\n' blkmq_debug_request plugin_init) \
+         <(exported_symbols "$plugin")
+}
+
+stage_clang ()
+{
+  build_tree build-clang CC=clang CXX=clang++
+  pass 'clang builds it without a warning'
+}
+
+# A release made from this tree's files alone, built and tested by itself; and
+# the source is afterwards what it was.
+stage_distcheck ()
+{
+  local source tarball
+  make_scratch
+  source=$scratch/source
+  mkdir "$source" "$scratch/build"
+  source_files | tar -C "$top" -cf - -T - | tar -C "$source" -xf -
+  autoreconf -fi "$source"
+  fingerprint "$source" >"$scratch/before"
+  foreground env -C "$scratch/build" "$source/configure"
+  foreground make -C "$scratch/build" -j"$nr_jobs" distcheck \
+    DISTCHECK_CONFIGURE_FLAGS=--enable-werror
+  pass 'make distcheck'
+
+  fingerprint "$source" >"$scratch/after"
+  check 'the source stays as it was' \
+    diff "$scratch/before" "$scratch/after"
+
+  tarball=$(find "$scratch/build" -maxdepth 1 -name 'blkmq-*.tar.xz')
+  tar -tf "$tarball" | sed 's|^[^/]*/||' | grep -v '/$' | sort \
+    >"$scratch/released"
+  source_files | grep -vE '^\.(gitignore|ci/.*)$' >"$scratch/expected"
+  if comm -23 "$scratch/expected" "$scratch/released" | complain; then
+    pass 'the release holds every file'
+  else
+    fail 'the release holds every file (see above; EXTRA_DIST)'
+  fi
+  installed
+}
+
+fingerprint ()
+{
+  (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
+# What make install puts there works from there: nbdkit finds the plugin by
+# name, and a stranger's program finds the library by pkg-config.
+installed ()
+{
+  local root=$scratch/root plugindir flags
+  make -s -C "$top/build" install DESTDIR="$root"
+  plugindir=$(pkg-config --variable=plugindir nbdkit)
+
+  # nbdkit looks in one directory, fixed when it was built: put ours there, in
+  # a mount namespace that ends with the command.
+  # shellcheck disable=SC2016 # for the inner shell
+  local by_name='mount --bind "$1" "$2" &&
+    nbdkit --exit-with-parent blkmq 1G --run "nbdinfo --size \"\$uri\""'
+  if [ ! -e "$root$plugindir/nbdkit-blkmq-plugin.so" ]; then
+    fail "make install puts the plugin into $plugindir"
+  elif ! unshare -rm true; then
+    skip 'nbdkit blkmq 1G, by name (needs a mount namespace)'
+  elif [ "$(unshare -rm bash -c "$by_name" - "$root$plugindir" "$plugindir")" \
+         = $((1 << 30)) ]; then
+    pass 'nbdkit blkmq 1G, by name'
+  else
+    fail 'nbdkit blkmq 1G, by name'
+  fi
+
+  cat >"$scratch/stranger.c" <<'EOF'
+#include <blkmq-driver.h>
+#include <stdio.h>
+
+int
+main (void)
+{
+  puts (blkmq_version ());
+  return 0;
+}
+EOF
+  export PKG_CONFIG_SYSROOT_DIR=$root
+  PKG_CONFIG_PATH=$(dirname "$(find "$root" -name blkmq.pc)")
+  export PKG_CONFIG_PATH
+  read -ra flags < <(pkg-config --cflags --libs blkmq)
+  gcc -Wall -Werror -o "$scratch/stranger" "$scratch/stranger.c" "${flags[@]}"
+  check 'a program built by pkg-config' test \
+    "$(LD_LIBRARY_PATH=$(pkg-config --variable=libdir blkmq) \
+       "$scratch/stranger")" = "$(pkg-config --modversion blkmq)"
+  unset PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_PATH
+}
+
+# ---------------------------------------------------------------------------
+# Programs that judge themselves
+
+# A last line "N passed, N failed, N skipped" is believed; without one the exit
+# status counts: 77 is a skip.  DEV_LOG is where the output of the stage goes.
+judge ()
+{
+  local name=$1 status=0 last sums p f s
+  shift
+  foreground "$@" || status=$?
+  last=$(tail -n 1 "${DEV_LOG-/dev/null}")
+  sums=$(grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' <<<"$last" ||
+         true)
+  if [ -n "$sums" ]; then
+    read -r p _ f _ s _ <<<"$sums"
+    ((p == 0)) || pass "$name" "$p"
+    ((f == 0)) || fail "$name" "$f"
+    ((s == 0)) || skip "$name" "$s"
+    ((status == 0 || f > 0)) || fail "$name (exit status $status)"
+  elif ((status == 77)); then
+    skip "$name: $last"
+  elif ((status == 0)); then
+    pass "$name"
+  else
+    fail "$name (exit status $status)"
+  fi
+}
+
+stage_model ()
+{
+  judge model "$top/tests/model/run"
+}
+
+stage_vm ()
+{
+  judge vm "$top/tests/vm/run" "$(built_file plugin)"
+}
+
+# ---------------------------------------------------------------------------
+# ./dev asan, tsan, valgrind, coverage, bench
+
+# unit_tests DIR [MAKE-ARGUMENT...]
+unit_tests ()
+{
+  local dir=$1 log=$top/$1/dev-check.log reader nr_failed
+  shift
+  results_file=$top/$dir/dev-results
+  : >"$results_file"
+  exec 8> >(tee "$log" | grep --line-buffered '^[A-Z]*: tests/')
+  reader=$!
+  make_check "$dir" "$in_process" "$@" >&8 2>&1
+  exec 8>&-
+  wait "$reader" || true
+  explain "$log"
+  nr_failed=$(nr_results fail "$results_file")
+  say '' "$(nr_results pass "$results_file") passed, $nr_failed failed,\
+ $(nr_results skip "$results_file") skipped"
+  ((nr_failed == 0))
+}
+
+dev_asan ()
+{
+  deps build
+  build_tree build-asan --enable-sanitizer=address
+  sanitizer_environment
+  unit_tests build-asan
+}
+
+dev_tsan ()
+{
+  deps build
+  build_tree build-tsan --enable-sanitizer=thread
+  sanitizer_environment
+  unit_tests build-tsan
+}
+
+# CK_FORK=no: each test in the process that valgrind watches.
+dev_valgrind ()
+{
+  deps build valgrind
+  build_tree build
+  CK_FORK=no unit_tests build \
+    LOG_COMPILER="$top/build/libtool --mode=execute valgrind -q \
+--error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
+}
+
+dev_coverage ()
+{
+  local dir=$top/build-coverage options
+  deps build coverage
+  build_tree build-coverage --enable-coverage CFLAGS='-g -O0'
+  find "$dir" -name '*.gcda' -delete
+  unit_tests build-coverage
+  options=(--root "$top" --filter "$top/src/" "$dir")
+  gcovr "${options[@]}" --json "$dir/coverage.json"
+  options=(--root "$top" --add-tracefile "$dir/coverage.json")
+  gcovr "${options[@]}"
+  gcovr "${options[@]}" --print-summary >"$dir/coverage.txt"
+  sed -n '/^lines: /p; /^branches: /p' "$dir/coverage.txt"
+}
+
+dev_bench ()
+{
+  local status=0
+  deps build run bench
+  build_tree build
+  "$top/bench/servers" "$@" || status=$?
+  "$top/build/bench/engine" --json "$top/build/bench/engine.json" || status=$?
+  exit "$status"
+}
