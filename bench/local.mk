@@ -2,7 +2,16 @@
 # Benchmarks.  The engine's runs against the shared library, with its driver
 # in a shared library of its own.
 
-EXTRA_DIST += bench/servers bench/comparison.py bench/README.md
+EXTRA_DIST += bench/README.md
+dist_noinst_SCRIPTS = bench/servers
+dist_noinst_DATA = \
+	bench/comparison.py \
+	bench/measuring.py \
+	bench/reporting.py
+
+bench_tests = bench/test-comparison bench/test-nbd-pipeline
+dist_check_SCRIPTS += $(bench_tests)
+TESTS += $(bench_tests)
 
 noinst_LTLIBRARIES += bench/libring.la
 bench_libring_la_SOURCES = bench/ring-driver.c bench/ring-driver.h

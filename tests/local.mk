@@ -139,7 +139,7 @@ shell_tests = \
 	tests/shell/test-stuck-client-gone.sh \
 	tests/shell/test-stuck-shutdown.sh
 
-dist_check_SCRIPTS = $(shell_tests) tests/man/test-examples-run.sh
+dist_check_SCRIPTS += $(shell_tests) tests/man/test-examples-run.sh
 EXTRA_DIST += tests/shell/functions.sh
 TESTS += $(shell_tests) tests/man/test-examples-run.sh
 
