@@ -32,6 +32,7 @@ struct loop {
   unsigned index;
   struct ev_loop *ev;
   ev_io kick, timer;
+  ev_prepare first_turn; /* lent: finds out which thread it is */
   int kickfd, timerfd;
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
@@ -93,6 +94,14 @@ kick_cb (struct ev_loop *ev, ev_io *w, int revents)
     return;
   }
   turn_kicked (loop);
+}
+
+static void
+first_turn_cb (struct ev_loop *ev, ev_prepare *w, int revents)
+{
+  mark_thread (w->data);
+  ev_ref (ev);
+  ev_prepare_stop (ev, w);
 }
 
 static void
@@ -227,11 +236,14 @@ loop_start (struct loop *loop)
   loop->timer.data = loop;
   ev_io_start (loop->ev, &loop->timer);
   if (loop->kind == LOOP_LENT) {
+    /* Before any callback of the first turn. */
+    ev_prepare_init (&loop->first_turn, first_turn_cb);
+    loop->first_turn.data = loop;
+    ev_prepare_start (loop->ev, &loop->first_turn);
     /* The embedder's loop must be able to end without us. */
     ev_unref (loop->ev);
     ev_unref (loop->ev);
-    /* Have the first turn find out which thread it is. */
-    wake (loop);
+    ev_unref (loop->ev);
   }
   loop->open = true;
 
@@ -272,6 +284,10 @@ loop_stop (struct loop *loop)
   if (loop->kind == LOOP_LENT) {
     ev_ref (loop->ev);
     ev_ref (loop->ev);
+    if (ev_is_active (&loop->first_turn)) {
+      ev_ref (loop->ev);
+      ev_prepare_stop (loop->ev, &loop->first_turn);
+    }
     if (loop->thread_slot != NULL)
       thread_leave_loop (loop->thread_slot, loop->thread_id);
   }
