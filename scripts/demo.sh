@@ -27,10 +27,15 @@ serve_disk ()
   fi
   server=$!
   started+=("$server")
-  # nbdkit writes the file when the socket takes connections.
-  until [ -s "$pidfile" ]; do
+  wait_for_nbdkit "$pidfile" "$log"
+}
+
+# nbdkit writes its file when the socket takes connections.
+wait_for_nbdkit ()
+{
+  until [ -s "$1" ]; do
     if ! kill -0 "$server" 2>/dev/null; then
-      [ -z "$log" ] || cat "$log" >&2
+      [ -z "$2" ] || cat "$2" >&2
       die 'nbdkit did not start'
     fi
     sleep 0.02

@@ -55,6 +55,11 @@ static const struct config {
     NR_IN_FLIGHT,
     1500,
     { "hw_queue_depth=1", "irqmode=softirq" } },
+  { "8 KiB requests, two tags",
+    512,
+    NR_IN_FLIGHT,
+    1500,
+    { "max_sectors=16", "hw_queue_depth=2", "submit_queues=2" } },
   { "blocks of 4096", 4096, NR_IN_FLIGHT, 3000, { "blocksize=4096" } },
   { "nbdkit's own number of threads", 512, 16, 3000, { "submit_queues=2" } },
 };

@@ -17,10 +17,11 @@
 set -euo pipefail
 
 # Against hangs only.  timeout makes a process group of the test, so whatever
-# the test has started ends with it.
+# the test has started ends with it.  The clean-up has a minute for a server
+# that does not end (wait_until).
 if [ -z "${BLKMQ_TEST_LIMITED:-}" ]; then
   export BLKMQ_TEST_LIMITED=1
-  exec timeout --kill-after=20 "${BLKMQ_TEST_LIMIT:-300}" bash "$0" "$@"
+  exec timeout --kill-after=90 "${BLKMQ_TEST_LIMIT:-300}" bash "$0" "$@"
 fi
 
 # Messages of other programs are compared here and there.

@@ -82,6 +82,7 @@ size=1X | size=1X | suffixes b s k M G T P E
 1G driver=nul | driver=nul | did you mean null
 1G driver=null memory_limit=1M | memory_limit=1M | driver=memory | driver=null
 1G memory_limit=1M driver=null | memory_limit=1M | driver=memory | driver=null
+1G memory_limit=4095 | memory_limit=4095 | at least 4096
 1G memory_limit=x | memory_limit=x | suffixes b s k M G T P E
 1G readonly=maybe | readonly=maybe | true | false
 1G rotational=2 | rotational=2 | true | false

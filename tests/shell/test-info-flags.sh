@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # nbdinfo, as text and as JSON, finds every promise of the plugin: size, block
-# sizes and flags; and the export in the list.
+# sizes and flags; and the export in the list, with its description.
 # shellcheck source-path=SCRIPTDIR source=functions.sh
 . "$(dirname "$0")/functions.sh"
 requires nbdinfo jq
@@ -70,3 +70,29 @@ can_multi_conn true
 FIELDS
 nbdinfo --list "$uri" | grep -qxF 'export="":' \
   || fail "the list does not show the export"
+stop_nbdkit
+
+# Its description is a line about the disk, and names the seed by which a run
+# can be repeated, whether it was given or drawn.
+description ()
+{
+  nbdinfo --list --json "$uri" | jq -r '.exports[0].description'
+}
+
+start_nbdkit "$plugin" 3G driver=null submit_queues=2 hw_queue_depth=32 \
+  irqmode=softirq seed=42
+found=$(description)
+for part in null '3 GiB' '2 hctxs' 32 softirq 'seed 42'; do
+  [[ $found = *"$part"* ]] || fail "no '$part' in the description '$found'"
+done
+stop_nbdkit
+
+seeds=()
+for _ in 1 2; do
+  start_nbdkit "$plugin" 1M
+  found=$(description)
+  [[ $found =~ seed\ ([0-9]+)$ ]] || fail "no seed in '$found'"
+  seeds+=("${BASH_REMATCH[1]}")
+  stop_nbdkit
+done
+[ "${seeds[0]}" != "${seeds[1]}" ] || fail "the same seed was drawn twice"

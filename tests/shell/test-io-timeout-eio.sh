@@ -9,11 +9,11 @@ requires nbdinfo
 requires_nbdreq
 
 start_nbdkit "$plugin" 1G irqmode=timer completion_nsec=3600s io_timeout=50 \
-  hw_queue_depth=2
+  hw_queue_depth=2 max_sectors=2048
 "$nbdreq" "$uri" read,0,4K=EIO write,0,4K,1=EIO write,0,4K,1,fua=EIO \
   trim,0,4K=EIO zero,0,4K=EIO zero,0,4K,nohole=EIO flush=EIO
 
-# Larger than one request of the engine may be.
+# Split into more parts than there are tags.
 "$nbdreq" "$uri" read,0,16M=EIO write,0,16M,1=EIO
 
 # The same write, one after the other and then from several clients at once:

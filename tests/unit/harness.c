@@ -16,7 +16,7 @@
 #include "harness.h"
 
 /* How long a test may take before it counts as hung. */
-#define HANG_SECONDS 120
+#define HANG_SECONDS 60
 
 void
 require_failed (const char *file, int line, const char *condition)

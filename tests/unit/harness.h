@@ -27,13 +27,26 @@
 #include "engine/hctx.h"
 #include "engine/request.h"
 
+/* Slower by one order of magnitude or two, and with malloc taken. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define NR(array) (sizeof (array) / sizeof ((array)[0]))
 
 #define BLOCK_BYTES 512u
 #define US UINT64_C (1000)
 #define MS UINT64_C (1000000)
 
-/* A check for code that may run on any thread, where Check's own cannot. */
+/* A check for code that may run on any thread, where Check's own cannot, or
+ * very often, where it is slow. */
 #define require(condition)                                                    \
   ((condition) ? (void)0 : require_failed (__FILE__, __LINE__, #condition))
 void require_failed (const char *file, int line, const char *condition)

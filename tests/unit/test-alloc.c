@@ -13,21 +13,9 @@
 #include <malloc.h>
 #include <string.h>
 
-#include "engine/poison.h"
 #include "harness.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef BLKMQ_ASAN
-#define SANITIZED 1
-#endif
-
-#ifdef SANITIZED
+#if SANITIZED
 
 int
 main (void)

@@ -314,7 +314,7 @@ block_on_loop (struct bed *bed, struct ev_loop *loop, bool remove)
   struct on_loop on_loop = { bed, 0, remove };
   ev_timer timer;
 
-  ev_timer_init (&timer, tries_to_block, 0.01, 0.);
+  ev_timer_init (&timer, tries_to_block, 0., 0.);
   timer.data = &on_loop;
   ev_timer_start (loop, &timer);
   ev_run (loop, 0);
