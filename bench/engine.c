@@ -152,13 +152,12 @@ run_worker (void *opaque)
   if (w->batch == 0) {
     for (uint64_t i = 0; i < w->nr_requests; i++)
       submit_one (w);
-  }
-  else {
+  } else {
     while (w->nr_ended - first < w->nr_requests)
       submit_batch (w);
   }
-  w->ns_per_request = (double)(thread_cpu_ns () - start_ns)
-                      / (double)(w->nr_ended - first);
+  w->ns_per_request
+      = (double)(thread_cpu_ns () - start_ns) / (double)(w->nr_ended - first);
   return NULL;
 }
 
@@ -173,29 +172,41 @@ struct setting {
 };
 
 static const char *const armed_keys[]
-  = { "driver", "ring", "io_timeout", "30s", NULL };
+    = { "driver", "ring", "io_timeout", "30s", NULL };
 static const char *const unarmed_keys[] = { "driver", "ring", NULL };
 static const char *const inline_keys[]
-  = { "driver", "null", "io_timeout", "30s", NULL };
-static const char *const two_keys[] = { "driver", "ring", "io_timeout", "30s",
-                                        "submit_queues", "2", NULL };
-static const char *const batch_keys[] = { "driver", "ring", "io_timeout",
-                                          "30s", "outstanding", "32", NULL };
+    = { "driver", "null", "io_timeout", "30s", NULL };
+static const char *const two_keys[]
+    = { "driver", "ring", "io_timeout", "30s", "submit_queues", "2", NULL };
+static const char *const batch_keys[]
+    = { "driver", "ring", "io_timeout", "30s", "outstanding", "32", NULL };
 
 enum { REFERENCE, CYCLE, CYCLE_2, UNARMED, INLINE, BATCH, NR_SETTINGS };
 
 static struct setting settings[NR_SETTINGS] = {
   [REFERENCE] = { "atomics", "bare: tag bit, 3 CAS, free", 1, 0, NULL, { 0 } },
-  [CYCLE] = { "cycle", "full cycle, 64 outstanding, io_timeout armed", 1, 0,
-              armed_keys, { 0 } },
-  [CYCLE_2] = { "cycle-2-threads", "the same on 2 threads and 2 hctxs", 2, 0,
-                two_keys, { 0 } },
-  [UNARMED] = { "no-timeout", "the same as cycle without io_timeout", 1, 0,
-                unarmed_keys, { 0 } },
-  [INLINE] = { "inline", "driver=null, one at a time", 1, 0, inline_keys,
-               { 0 } },
-  [BATCH] = { "batch", "batches of 32, 32 outstanding", 1, 32, batch_keys,
+  [CYCLE] = { "cycle",
+              "full cycle, 64 outstanding, io_timeout armed",
+              1,
+              0,
+              armed_keys,
               { 0 } },
+  [CYCLE_2] = { "cycle-2-threads",
+                "the same on 2 threads and 2 hctxs",
+                2,
+                0,
+                two_keys,
+                { 0 } },
+  [UNARMED] = { "no-timeout",
+                "the same as cycle without io_timeout",
+                1,
+                0,
+                unarmed_keys,
+                { 0 } },
+  [INLINE]
+  = { "inline", "driver=null, one at a time", 1, 0, inline_keys, { 0 } },
+  [BATCH]
+  = { "batch", "batches of 32, 32 outstanding", 1, 32, batch_keys, { 0 } },
 };
 
 static void
@@ -287,7 +298,7 @@ run_reference (uint64_t nr_requests)
 {
   static _Atomic uint64_t bits;
   static struct {
-    _Alignas (64) _Atomic uint64_t word;
+    _Alignas(64) _Atomic uint64_t word;
   } words[64];
   uint64_t start_ns = thread_cpu_ns ();
 
@@ -367,20 +378,23 @@ write_json (const char *path, const double *pairs, unsigned rounds,
   if (f == NULL)
     die (path, "cannot write");
   memcpy (copy, pairs, rounds * sizeof copy[0]);
-  fprintf (f, "{\n  \"rounds\": %u,\n  \"requests\": %" PRIu64 ",\n"
-              "  \"unit\": \"ns of CPU per request\",\n",
+  fprintf (f,
+           "{\n  \"rounds\": %u,\n  \"requests\": %" PRIu64 ",\n"
+           "  \"unit\": \"ns of CPU per request\",\n",
            rounds, nr_requests);
   for (unsigned i = 0; i < NR_SETTINGS; i++) {
     struct setting *s = &settings[i];
 
-    fprintf (f, "  \"%s\": { \"median\": %.2f, \"q1\": %.2f, "
-                "\"q3\": %.2f },\n",
+    fprintf (f,
+             "  \"%s\": { \"median\": %.2f, \"q1\": %.2f, "
+             "\"q3\": %.2f },\n",
              s->name, quantile (s->samples, rounds, 0.5),
              quantile (s->samples, rounds, 0.25),
              quantile (s->samples, rounds, 0.75));
   }
-  fprintf (f, "  \"two_threads_over_one\": %.4f,\n"
-              "  \"allocator_calls\": %" PRIu64 "\n}\n",
+  fprintf (f,
+           "  \"two_threads_over_one\": %.4f,\n"
+           "  \"allocator_calls\": %" PRIu64 "\n}\n",
            quantile (copy, rounds, 0.5), allocations);
   fclose (f);
 }
@@ -407,8 +421,9 @@ count_allocator_calls (uint64_t nr_requests)
 static void
 usage (FILE *f)
 {
-  fprintf (f, "usage: bench/engine [--json FILE] [--requests N] "
-              "[--rounds N (1 to %d)]\n",
+  fprintf (f,
+           "usage: bench/engine [--json FILE] [--requests N] "
+           "[--rounds N (1 to %d)]\n",
            MAX_ROUNDS);
 }
 
@@ -416,11 +431,11 @@ int
 main (int argc, char **argv)
 {
   static const struct option options[]
-    = { { "json", required_argument, NULL, 'j' },
-        { "requests", required_argument, NULL, 'n' },
-        { "rounds", required_argument, NULL, 'r' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 } };
+      = { { "json", required_argument, NULL, 'j' },
+          { "requests", required_argument, NULL, 'n' },
+          { "rounds", required_argument, NULL, 'r' },
+          { "help", no_argument, NULL, 'h' },
+          { NULL, 0, NULL, 0 } };
   uint64_t nr_requests = 2000000, allocations;
   unsigned rounds = 9;
   double pairs[MAX_ROUNDS];
@@ -447,8 +462,7 @@ main (int argc, char **argv)
       return 2;
     }
   }
-  if (optind < argc || nr_requests == 0 || rounds == 0
-      || rounds > MAX_ROUNDS) {
+  if (optind < argc || nr_requests == 0 || rounds == 0 || rounds > MAX_ROUNDS) {
     usage (stderr);
     return 2;
   }
@@ -458,10 +472,10 @@ main (int argc, char **argv)
   for (unsigned round = 0; round < rounds; round++) {
     for (unsigned i = 0; i < NR_SETTINGS; i++)
       settings[i].samples[round] = i == REFERENCE
-                                     ? run_reference (nr_requests)
-                                     : run_disk (&settings[i], nr_requests);
+                                       ? run_reference (nr_requests)
+                                       : run_disk (&settings[i], nr_requests);
     pairs[round]
-      = settings[CYCLE_2].samples[round] / settings[CYCLE].samples[round];
+        = settings[CYCLE_2].samples[round] / settings[CYCLE].samples[round];
   }
   allocations = count_allocator_calls (nr_requests);
 

@@ -93,7 +93,7 @@ static void
 describe (uint64_t bytes)
 {
   static const char *const units[]
-    = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+      = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
   unsigned nr_hctxs = blkmq_disk_nr_hw_queues (disk);
   unsigned unit = 0;
 
@@ -181,7 +181,7 @@ static void *
 plugin_open (int readonly)
 {
   struct blkmq_submitter *submitter
-    = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
+      = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
 
   if (submitter == NULL) {
     nbdkit_error ("connection: %m");
@@ -317,8 +317,8 @@ static const struct {
   { BLKMQ_STS_ABORTED, EIO, "given up by the client or by a shutdown" },
 };
 
-_Static_assert (sizeof answers / sizeof answers[0] == BLKMQ_NR_STATUSES - 1,
-                "every status but OK has its answer");
+_Static_assert(sizeof answers / sizeof answers[0] == BLKMQ_NR_STATUSES - 1,
+               "every status but OK has its answer");
 
 /* ERR is a positive errno of the engine's. */
 static void __attribute__ ((cold))
@@ -422,13 +422,13 @@ read_unaligned (struct blkmq_submitter *submitter, void *buf, uint32_t count,
     end = limits->size_bytes;
   aside = malloc (limits->logical_block_bytes);
   if (aside == NULL) {
-    nbdkit_error ("read of %" PRIu32 " bytes at offset %" PRIu64 ": %m",
-                  count, offset);
+    nbdkit_error ("read of %" PRIu32 " bytes at offset %" PRIu64 ": %m", count,
+                  offset);
     return -1;
   }
-  segments[0] = (struct iovec) { aside, offset - first };
-  segments[1] = (struct iovec) { buf, count };
-  segments[2] = (struct iovec) { aside, end - offset - count };
+  segments[0] = (struct iovec){ aside, offset - first };
+  segments[1] = (struct iovec){ buf, count };
+  segments[2] = (struct iovec){ aside, end - offset - count };
   r = submit (submitter, BLKMQ_OP_READ, 0, end - first, first, segments, 3);
   free (aside);
   return r;
@@ -451,7 +451,7 @@ plugin_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
 {
   /* An iovec has no const; a write only reads. */
   struct iovec segment
-    = { .iov_base = (void *)(uintptr_t)buf, .iov_len = count };
+      = { .iov_base = (void *)(uintptr_t)buf, .iov_len = count };
 
   return submit (handle, BLKMQ_OP_WRITE, io_flags (flags), count, offset,
                  &segment, 1);
@@ -487,8 +487,8 @@ struct extents_walk {
 };
 
 /* The engine's flags are NBD's. */
-_Static_assert (BLKMQ_EXTENT_HOLE == NBDKIT_EXTENT_HOLE, "same bit");
-_Static_assert (BLKMQ_EXTENT_ZERO == NBDKIT_EXTENT_ZERO, "same bit");
+_Static_assert(BLKMQ_EXTENT_HOLE == NBDKIT_EXTENT_HOLE, "same bit");
+_Static_assert(BLKMQ_EXTENT_ZERO == NBDKIT_EXTENT_ZERO, "same bit");
 
 /* 1: enough.  nbdkit joins neighbours of one type, so the first extent ends
  * where the type changes. */

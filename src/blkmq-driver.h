@@ -64,7 +64,7 @@ blkmq_segments_begin (const struct blkmq_request *rq)
   it.segment = rq->segment;
   it.skip_bytes = rq->skip_bytes;
   it.left_bytes
-    = rq->op == BLKMQ_OP_READ || rq->op == BLKMQ_OP_WRITE ? rq->bytes : 0;
+      = rq->op == BLKMQ_OP_READ || rq->op == BLKMQ_OP_WRITE ? rq->bytes : 0;
   return it;
 }
 
@@ -229,8 +229,8 @@ BLKMQ_PUBLIC unsigned blkmq_hctx_index (const struct blkmq_hctx *hctx);
 
 /* The request that TOKEN names on this hctx, or NULL if it names another
  * hctx or no tag of this one.  No liveness is implied: pass the token on. */
-BLKMQ_PUBLIC struct blkmq_request *
-blkmq_hctx_request (struct blkmq_hctx *hctx, blkmq_token token);
+BLKMQ_PUBLIC struct blkmq_request *blkmq_hctx_request (struct blkmq_hctx *hctx,
+                                                       blkmq_token token);
 
 /* The parts of a token, for messages and for drivers that index by tag. */
 static inline unsigned

@@ -103,7 +103,7 @@ enum blkmq_key_type {
 struct blkmq_key {
   const char *name;
   enum blkmq_key_type type;
-  const char *unit;          /* of a bare number: "bytes", "ns", "ms", or NULL */
+  const char *unit; /* of a bare number: "bytes", "ns", "ms", or NULL */
   const char *default_value; /* parsed like a user's; NULL: required or unset */
   uint64_t min, max;         /* inclusive, in the unit; for numbers only */
   bool power_of_two;         /* for numbers only */
@@ -121,8 +121,8 @@ struct blkmq_key {
  */
 BLKMQ_PUBLIC struct blkmq_config *blkmq_config_alloc (void);
 BLKMQ_PUBLIC void blkmq_config_free (struct blkmq_config *config);
-BLKMQ_PUBLIC int blkmq_config_set (struct blkmq_config *config,
-                                   const char *key, const char *value,
+BLKMQ_PUBLIC int blkmq_config_set (struct blkmq_config *config, const char *key,
+                                   const char *value,
                                    struct blkmq_error *error);
 
 /* Check the whole: required keys, contradictions between keys, keys that the
@@ -147,10 +147,10 @@ BLKMQ_PUBLIC bool blkmq_config_is_set (const struct blkmq_config *config,
 /* All keys there are: the engine's first (driver NULL), then each driver's.
  * Stops at the first non-zero return of FN and returns it.
  */
-BLKMQ_PUBLIC int blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
-                                                const struct blkmq_key *key,
-                                                void *opaque),
-                                     void *opaque);
+BLKMQ_PUBLIC int
+blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
+                               const struct blkmq_key *key, void *opaque),
+                    void *opaque);
 
 /* "bytes, 1 to 9223372036854775807; suffixes ...": what a value may be. */
 BLKMQ_PUBLIC void blkmq_key_allowed (const struct blkmq_key *key, char *buf,
@@ -162,10 +162,10 @@ BLKMQ_PUBLIC void blkmq_key_allowed (const struct blkmq_key *key, char *buf,
 /* The limits of a disk after stacking, fixed while it runs. */
 struct blkmq_limits {
   uint64_t size_bytes;
-  uint32_t logical_block_bytes; /* offsets and lengths are multiples of it */
-  uint32_t max_transfer_bytes;  /* one request's; larger ios are split */
-  uint32_t max_segments;        /* one request's; ios with more are split */
-  uint64_t max_discard_bytes;   /* one request's; 0: not supported */
+  uint32_t logical_block_bytes;    /* offsets and lengths are multiples of it */
+  uint32_t max_transfer_bytes;     /* one request's; larger ios are split */
+  uint32_t max_segments;           /* one request's; ios with more are split */
+  uint64_t max_discard_bytes;      /* one request's; 0: not supported */
   uint64_t max_write_zeroes_bytes; /* one request's; 0: not supported */
   bool rotational;
   bool read_only;
@@ -230,7 +230,7 @@ BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
 
 #define BLKMQ_IO_FUA (1u << 0)     /* durable when answered */
 #define BLKMQ_IO_NOUNMAP (1u << 1) /* write zeroes: leave no hole */
-#define BLKMQ_IO_NOWAIT (1u << 2)  /* no free tag: end with AGAIN, don't queue */
+#define BLKMQ_IO_NOWAIT (1u << 2)  /* no free tag: AGAIN instead of waiting */
 
 /* What the caller wants done: the kernel's bio.  The caller embeds it in its
  * own state and fills in the first part; nothing is allocated for it.
@@ -278,8 +278,9 @@ struct blkmq_io {
 
 /* A submitter is the source of ios (a connection, a thread); it is bound to
  * one hctx.  Any number of threads may submit through one.  INDEX names the
- * hctx, or is BLKMQ_HCTX_ANY: one with the fewest submitters.  Free it only when all its
- * ios were answered and given back.  NULL with errno ENOMEM or EINVAL.
+ * hctx, or is BLKMQ_HCTX_ANY: one with the fewest submitters.  Free it only
+ * when all its ios were answered and given back.  NULL with errno ENOMEM or
+ * EINVAL.
  */
 #define BLKMQ_HCTX_ANY (~0u)
 BLKMQ_PUBLIC struct blkmq_submitter *
@@ -326,10 +327,11 @@ BLKMQ_PUBLIC void blkmq_batch_commit (struct blkmq_batch *batch);
  */
 BLKMQ_PUBLIC int blkmq_submit_sync (struct blkmq_submitter *submitter,
                                     struct blkmq_io *io);
-BLKMQ_PUBLIC int
-blkmq_submit_sync_while (struct blkmq_submitter *submitter, struct blkmq_io *io,
-                         uint64_t interval_ns,
-                         bool (*keep_waiting) (void *opaque), void *opaque);
+BLKMQ_PUBLIC int blkmq_submit_sync_while (struct blkmq_submitter *submitter,
+                                          struct blkmq_io *io,
+                                          uint64_t interval_ns,
+                                          bool (*keep_waiting) (void *opaque),
+                                          void *opaque);
 
 /* Shorthands over blkmq_submit_sync.  FLAGS are BLKMQ_IO_*. */
 BLKMQ_PUBLIC int blkmq_read (struct blkmq_submitter *submitter, void *buf,
@@ -351,12 +353,12 @@ BLKMQ_PUBLIC int blkmq_write_zeroes (struct blkmq_submitter *submitter,
  */
 #define BLKMQ_EXTENT_HOLE (1u << 0)
 #define BLKMQ_EXTENT_ZERO (1u << 1)
-BLKMQ_PUBLIC int
-blkmq_disk_extents (struct blkmq_disk *disk, uint64_t offset_bytes,
-                    uint64_t bytes,
-                    int (*fn) (uint64_t offset_bytes, uint64_t bytes,
-                               unsigned type, void *opaque),
-                    void *opaque);
+BLKMQ_PUBLIC int blkmq_disk_extents (struct blkmq_disk *disk,
+                                     uint64_t offset_bytes, uint64_t bytes,
+                                     int (*fn) (uint64_t offset_bytes,
+                                                uint64_t bytes, unsigned type,
+                                                void *opaque),
+                                     void *opaque);
 
 /* ------------------------------------------------------------------------ */
 /* Handles and references: for those outside an io's way                     */
@@ -398,10 +400,10 @@ BLKMQ_PUBLIC void blkmq_request_info (struct blkmq_request *rq,
  * its own, each life at most once.  Those that start meanwhile may be missed.
  * A non-zero return of FN stops and is returned.
  */
-BLKMQ_PUBLIC int
-blkmq_for_each_request (struct blkmq_disk *disk,
-                        int (*fn) (struct blkmq_request *rq, void *opaque),
-                        void *opaque);
+BLKMQ_PUBLIC int blkmq_for_each_request (struct blkmq_disk *disk,
+                                         int (*fn) (struct blkmq_request *rq,
+                                                    void *opaque),
+                                         void *opaque);
 
 /* End with BLKMQ_STS_ABORTED: one request, one io (waiting for a tag or under
  * way, all its parts), or all of a submitter's.  The number of ends claimed:
@@ -413,8 +415,7 @@ BLKMQ_PUBLIC unsigned blkmq_abort_request (struct blkmq_disk *disk,
                                            blkmq_handle handle);
 BLKMQ_PUBLIC unsigned blkmq_abort_io (struct blkmq_submitter *submitter,
                                       struct blkmq_io *io);
-BLKMQ_PUBLIC unsigned
-blkmq_abort_submitter (struct blkmq_submitter *submitter);
+BLKMQ_PUBLIC unsigned blkmq_abort_submitter (struct blkmq_submitter *submitter);
 
 /* ------------------------------------------------------------------------ */
 /* Control                                                                   */
@@ -462,7 +463,7 @@ struct blkmq_stats {
   uint64_t waiting;                 /* ios that wait for a tag */
   uint64_t busy;                    /* queue_rq said BUSY */
   uint64_t requeues;
-  uint64_t timeouts;                /* asked: the three answers below */
+  uint64_t timeouts; /* asked: the three answers below */
   uint64_t timeouts_done, timeouts_reset, timeouts_held;
   uint64_t stale_tokens;  /* complete, requeue or timer with a dead token */
   uint64_t stale_handles; /* look-ups that found nothing */

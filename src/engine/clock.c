@@ -28,7 +28,7 @@ clock_init_real (struct clock *clock)
   atomic_init (&clock->fake_ns, 0);
   clock_getres (CLOCK_MONOTONIC_COARSE, &res);
   clock->coarse_resolution_ns
-    = (uint64_t)res.tv_sec * 1000000000 + (uint64_t)res.tv_nsec;
+      = (uint64_t)res.tv_sec * 1000000000 + (uint64_t)res.tv_nsec;
 }
 
 void

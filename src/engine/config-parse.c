@@ -29,7 +29,7 @@ text_begin (char *buf, size_t size)
 {
   assert (size > 0);
   buf[0] = '\0';
-  return (struct text) { .buf = buf, .size = size };
+  return (struct text){ .buf = buf, .size = size };
 }
 
 struct text
@@ -38,7 +38,7 @@ text_begin_error (struct blkmq_error *error)
   /* Without a reader the text is made all the same and dropped: a buffer of
    * size 0 takes nothing. */
   if (error == NULL)
-    return (struct text) { .buf = NULL, .size = 0 };
+    return (struct text){ .buf = NULL, .size = 0 };
   return text_begin (error->message, sizeof error->message);
 }
 

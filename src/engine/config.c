@@ -244,7 +244,7 @@ static struct nearest
 nearest_begin (const char *name)
 {
   /* More than a third of the letters wrong is another word, not a slip. */
-  return (struct nearest) { .name = name, .distance = strlen (name) / 3 + 1 };
+  return (struct nearest){ .name = name, .distance = strlen (name) / 3 + 1 };
 }
 
 static void

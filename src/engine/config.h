@@ -25,8 +25,8 @@ const struct blkmq_key *key_find (const struct blkmq_key *keys, size_t nr_keys,
 
 /* config-parse.c: parse VALUE as KEY's.  0, with the number in KEY's unit (0
  * for a string) in *NUMBER; or -EINVAL and ERROR. */
-int key_parse (const struct blkmq_key *key, const char *value,
-               uint64_t *number, struct blkmq_error *error);
+int key_parse (const struct blkmq_key *key, const char *value, uint64_t *number,
+               struct blkmq_error *error);
 
 /* config-parse.c: is the declaration itself in order?  -EINVAL and ERROR. */
 int key_check (const struct blkmq_key *key, struct blkmq_error *error);
@@ -40,7 +40,7 @@ struct text {
 
 struct text text_begin (char *buf, size_t size);
 void text_add (struct text *text, const char *format, ...)
-  __attribute__ ((format (printf, 2, 3)));
+    __attribute__ ((format (printf, 2, 3)));
 /* A user's string: shortened, control characters replaced. */
 void text_add_value (struct text *text, const char *value);
 

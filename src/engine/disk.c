@@ -41,10 +41,10 @@ set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
 
   limits->size_bytes = blkmq_config_number (config, "size");
   limits->logical_block_bytes
-    = (uint32_t)blkmq_config_number (config, "blocksize");
+      = (uint32_t)blkmq_config_number (config, "blocksize");
   /* No limit of the user's: as much as an NBD request can carry. */
   limits->max_transfer_bytes
-    = max_sectors != 0 ? (uint32_t)(max_sectors * 512) : UINT32_C (1) << 31;
+      = max_sectors != 0 ? (uint32_t)(max_sectors * 512) : UINT32_C (1) << 31;
   limits->max_segments = UINT32_MAX;
   limits->rotational = blkmq_config_number (config, "rotational");
   limits->read_only = blkmq_config_number (config, "readonly");
@@ -60,8 +60,7 @@ check_limits (const struct blkmq_limits *before,
   uint32_t block = after->logical_block_bytes;
 
   if (after->size_bytes == 0 || after->size_bytes > INT64_MAX
-      || after->max_segments == 0
-      || after->max_segments > before->max_segments
+      || after->max_segments == 0 || after->max_segments > before->max_segments
       || after->max_transfer_bytes > before->max_transfer_bytes
       || block < before->logical_block_bytes || (block & (block - 1)) != 0
       || after->max_transfer_bytes < block
@@ -79,8 +78,7 @@ draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
 {
   if (blkmq_config_is_set (config, "seed"))
     disk->seed = blkmq_config_number (config, "seed");
-  else if (getrandom (&disk->seed, sizeof disk->seed, 0)
-           != sizeof disk->seed)
+  else if (getrandom (&disk->seed, sizeof disk->seed, 0) != sizeof disk->seed)
     return -EIO;
   return 0;
 }
@@ -94,8 +92,7 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
   h->driver = disk->driver;
   h->clock = disk->clock;
   h->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
-  h->ends_inline
-    = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
+  h->ends_inline = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
   h->completion_ns = blkmq_config_number (config, "completion_nsec");
   h->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
 }
@@ -151,12 +148,11 @@ open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
   before = disk->limits;
   if (error != NULL)
     error->message[0] = '\0';
-  r = disk->driver->open (config, disk->seed, &disk->limits,
-                          &disk->driver_data, error);
+  r = disk->driver->open (config, disk->seed, &disk->limits, &disk->driver_data,
+                          error);
   if (r < 0) {
     if (error != NULL && error->message[0] == '\0')
-      error_set (error, r, "driver=%s: %s", disk->driver->name,
-                 strerror (-r));
+      error_set (error, r, "driver=%s: %s", disk->driver->name, strerror (-r));
     return r;
   }
   disk->opened = true;
@@ -205,7 +201,7 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   *result = disk;
   return 0;
 
- free_disk:
+free_disk:
   disk_free (disk);
   return r;
 }
@@ -253,8 +249,7 @@ blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
                disk->nr_hw_queues, strerror (-r));
     while (i-- > 0)
       loop_stop (disk->hctxs[i].loop);
-  }
-  else
+  } else
     disk->started = true;
   pthread_mutex_unlock (&disk->control_lock);
   return r;

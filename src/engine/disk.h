@@ -30,7 +30,7 @@ struct blkmq_disk {
   _Atomic unsigned refs;
 
   pthread_mutex_t control_lock;
-  bool started, removed;              /* control_lock */
+  bool started, removed;                /* control_lock */
   unsigned freeze_depth, quiesce_depth; /* control_lock */
 
   pthread_mutex_t drain_lock;
@@ -58,6 +58,6 @@ void disk_turn (struct blkmq_disk *disk);
 
 /* Format ERROR, which may be NULL, and return R. */
 int error_set (struct blkmq_error *error, int r, const char *fmt, ...)
-  __attribute__ ((format (printf, 3, 4)));
+    __attribute__ ((format (printf, 3, 4)));
 
 #endif /* BLKMQ_ENGINE_DISK_H */

@@ -45,8 +45,7 @@ any_other_in_flight (struct blkmq_hctx *h, struct request *self)
     struct request *r = hctx_tag_request (h, (unsigned)tag);
     uint64_t word = atomic_load (&r->word);
 
-    if (r != self && word_state (word) == WORD_IN_FLIGHT
-        && (word & WORD_HELD))
+    if (r != self && word_state (word) == WORD_IN_FLIGHT && (word & WORD_HELD))
       return true;
   }
   return false;
@@ -111,8 +110,7 @@ unwatch_locked (struct blkmq_hctx *h)
 }
 
 static void
-before_issue (struct thread_slot *slot, struct blkmq_hctx *h,
-              struct request *r)
+before_issue (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r)
 {
   if (h->io_timeout_ns != 0 && !r->accepted)
     atomic_store_explicit (&r->deadline_ns, timeout_deadline_ns (h),
@@ -132,9 +130,8 @@ static bool
 call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
                struct request *r, blkmq_token token)
 {
-  struct watch seen = { atomic_load_explicit (&h->watched,
-                                              memory_order_acquire),
-                        0 };
+  struct watch seen
+      = { atomic_load_explicit (&h->watched, memory_order_acquire), 0 };
   enum blkmq_queue_result result;
 
   if (seen.on)
@@ -151,8 +148,7 @@ call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
 enum issued { ISSUED, REFUSED, DROPPED };
 
 static enum issued
-issue_queued (struct thread_slot *slot, struct blkmq_hctx *h,
-              struct request *r)
+issue_queued (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r)
 {
   blkmq_token token;
 
@@ -319,8 +315,7 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
     if (atomic_load (&h->stalled))
       return false;
     queue_unlink_locked (h, &h->queue);
-  }
-  else {
+  } else {
     unwatch_locked (h);
     if (io == NULL || (flags & HCTX_FROZEN))
       return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * dispatch.h: from an io with or without a tag to the driver's queue_rq.  Inside
+ * dispatch.h: from an io with or without a tag to the driver's queue_rq. Inside
  * the engine only (enter.h).
  */
 

@@ -50,7 +50,7 @@ hand_over_runs (struct thread_slot *slot)
 {
   for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
     struct blkmq_hctx *h
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+        = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
 
     if (h == NULL)
       continue;
@@ -76,7 +76,7 @@ drain_runs (struct thread_slot *slot)
 {
   for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
     struct blkmq_hctx *h
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+        = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
 
     if (h == NULL)
       continue;
@@ -106,12 +106,10 @@ engine_leave (struct thread_slot *slot)
         struct blkmq_io *io = pop_noted_io (slot);
 
         dispatch_ios (slot, io->priv.submitter->hctx, io, false);
-      }
-      else if (!has_run) {
+      } else if (!has_run) {
         has_run = true;
         drain_runs (slot);
-      }
-      else
+      } else
         hand_over_runs (slot);
     }
   }

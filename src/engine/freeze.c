@@ -133,8 +133,7 @@ any_taken (struct blkmq_disk *disk,
     {
       struct request *r = hctx_tag_request (h, (unsigned)tag);
 
-      if (fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
-              opaque))
+      if (fn (r, atomic_load_explicit (&r->word, memory_order_acquire), opaque))
         wait = true;
     }
   }
@@ -155,7 +154,7 @@ is_unfinished (struct request *r, uint64_t word, void *opaque)
 
   if ((word & (WORD_HELD | WORD_ENDED)) != (WORD_HELD | WORD_ENDED)
       || atomic_load_explicit (&r->cause, memory_order_relaxed)
-           != BLKMQ_CAUSE_TIMEOUT)
+             != BLKMQ_CAUSE_TIMEOUT)
     return true;
   if (list->nr < list->max)
     list->handles[list->nr] = name_make (word, r->rq.hctx->index, r->tag);

@@ -47,7 +47,7 @@ blkmq_request_get (struct blkmq_disk *disk, blkmq_handle handle)
     goto stale;
   return &r->rq;
 
- stale:
+stale:
   count (&h->stale_handles);
   return NULL;
 }
@@ -83,7 +83,7 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
   info->ended = word & WORD_ENDED;
   info->timed_out = info->ended
                     && atomic_load_explicit (&r->cause, memory_order_relaxed)
-                         == BLKMQ_CAUSE_TIMEOUT;
+                           == BLKMQ_CAUSE_TIMEOUT;
 }
 
 /* ---- iteration ---- */

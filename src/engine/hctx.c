@@ -40,7 +40,7 @@ alloc_requests (struct blkmq_hctx *h, unsigned queue_depth)
                  & ~(size_t)(CACHE_LINE_BYTES - 1);
   h->request_bytes = header + h->pdu_bytes;
   h->requests
-    = aligned_alloc (CACHE_LINE_BYTES, queue_depth * h->request_bytes);
+      = aligned_alloc (CACHE_LINE_BYTES, queue_depth * h->request_bytes);
   if (h->requests == NULL)
     return -ENOMEM;
   memset (h->requests, 0, queue_depth * h->request_bytes);
@@ -123,18 +123,18 @@ hctx_init (struct blkmq_hctx *h, unsigned queue_depth, enum loop_kind loop_kind)
     goto exit_hctx;
   return 0;
 
- exit_hctx:
+exit_hctx:
   if (h->driver->exit_hctx != NULL)
     h->driver->exit_hctx (h, h->disk->driver_data, h->index);
- free_requests:
+free_requests:
   free (h->requests);
- free_loop:
+free_loop:
   loop_free (h->loop);
- exit_heap:
+exit_heap:
   timer_heap_exit (&h->heap);
- exit_tags:
+exit_tags:
   tag_map_exit (&h->tags);
- destroy_lock:
+destroy_lock:
   pthread_mutex_destroy (&h->lock);
   return r;
 }
@@ -169,13 +169,12 @@ hctx_lend_loop (struct blkmq_hctx *h, struct ev_loop *ev)
 void
 hctx_push_done (struct blkmq_hctx *h, struct request *r)
 {
-  struct request *head
-    = atomic_load_explicit (&h->done, memory_order_relaxed);
+  struct request *head = atomic_load_explicit (&h->done, memory_order_relaxed);
 
   do {
     r->next = head;
   } while (!atomic_compare_exchange_weak_explicit (
-    &h->done, &head, r, memory_order_release, memory_order_relaxed));
+      &h->done, &head, r, memory_order_release, memory_order_relaxed));
   if (head == NULL)
     loop_kick (h->loop);
 }
@@ -261,9 +260,8 @@ void
 hctx_gave_back (struct blkmq_hctx *h)
 {
   barrier_after_rmw (); /* the give-back first: pairs with dispatch.c:busy */
-  if (__builtin_expect (atomic_load_explicit (&h->watched,
-                                              memory_order_relaxed),
-                        0)) {
+  if (__builtin_expect (
+          atomic_load_explicit (&h->watched, memory_order_relaxed), 0)) {
     hctx_unstall (h);
     hctx_ask_run (h);
   }
@@ -280,7 +278,7 @@ struct blkmq_hctx *
 hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h)
 {
   struct blkmq_hctx *outer
-    = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+      = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
 
   atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
   return outer;

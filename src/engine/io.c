@@ -49,8 +49,7 @@ check_range (const struct blkmq_limits *limits, const struct blkmq_io *io)
     return BLKMQ_STS_INVAL;
   /* A size that is no multiple of the block leaves a tail, which can be
    * reached by a request that goes up to the very end. */
-  if ((io->bytes & mask)
-      && io->offset_bytes + io->bytes != limits->size_bytes)
+  if ((io->bytes & mask) && io->offset_bytes + io->bytes != limits->size_bytes)
     return BLKMQ_STS_INVAL;
   return BLKMQ_STS_OK;
 }
@@ -216,8 +215,7 @@ io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
   r->submitter = io->priv.submitter;
   r->early = io->give_back != NULL;
   r->accepted = false;
-  atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE,
-                         memory_order_relaxed);
+  atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE, memory_order_relaxed);
 }
 
 /* The only places where the caller's code runs. */
@@ -246,8 +244,8 @@ static void
 answer_one (struct blkmq_io *io)
 {
   if (__atomic_sub_fetch (&io->priv.nr_unanswered, 1, __ATOMIC_ACQ_REL) == 0)
-    call_end_io (io, (enum blkmq_status)__atomic_load_n (
-                       &io->priv.first_error, __ATOMIC_RELAXED));
+    call_end_io (io, (enum blkmq_status)__atomic_load_n (&io->priv.first_error,
+                                                         __ATOMIC_RELAXED));
 }
 
 static void
@@ -271,8 +269,8 @@ io_is_aborted (const struct blkmq_io *io)
 {
   return (__atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_ABORTED)
          || io->priv.abort_epoch
-              != atomic_load_explicit (&io->priv.submitter->abort_epoch,
-                                       memory_order_relaxed);
+                != atomic_load_explicit (&io->priv.submitter->abort_epoch,
+                                         memory_order_relaxed);
 }
 
 void
@@ -303,7 +301,7 @@ io_give_back_part (struct blkmq_io *io)
 {
   if (!io_is_split (io)
       || __atomic_sub_fetch (&io->priv.nr_not_given_back, 1, __ATOMIC_ACQ_REL)
-           == 0)
+             == 0)
     call_give_back (io);
 }
 

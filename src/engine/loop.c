@@ -255,11 +255,11 @@ loop_start (struct loop *loop)
   loop->running = true;
   return 0;
 
- destroy_ev:
+destroy_ev:
   loop->open = false;
   ev_loop_destroy (loop->ev);
   loop->ev = NULL;
- close_fds:
+close_fds:
   close_fds (loop);
   return r;
 }

@@ -25,8 +25,7 @@ queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
     if (r->next == NULL) {
       *h->queue_tail = r;
       h->queue_tail = &r->next;
-    }
-    else
+    } else
       h->queue = r;
     atomic_fetch_add (&h->nr_queued, 1);
   }

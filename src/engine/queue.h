@@ -8,7 +8,7 @@
 
 #include "engine/hctx.h"
 
-/* Put a QUEUED request on the queue, or drop it if it was ended meanwhile.  True
+/* Put a QUEUED request on the queue, or drop it if it was ended meanwhile. True
  * if the queue could move now: the caller asks for a run (hctx_ask_run). */
 bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 

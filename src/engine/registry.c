@@ -135,13 +135,11 @@ blkmq_driver_register (const struct blkmq_driver *driver,
   if (registry_find (driver->name) != NULL) {
     text_add (&text, "driver %s: the name is taken", driver->name);
     r = -EEXIST;
-  }
-  else if (nr == MAX_REGISTERED) {
+  } else if (nr == MAX_REGISTERED) {
     text_add (&text, "driver %s: %d drivers are registered, which is the most",
               driver->name, MAX_REGISTERED);
     r = -ENOSPC;
-  }
-  else {
+  } else {
     registered[nr] = driver;
     /* Release: pairs with the acquire in blkmq_driver_at. */
     atomic_store_explicit (&nr_registered, nr + 1, memory_order_release);

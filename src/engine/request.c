@@ -5,20 +5,22 @@
  *
  * The states, and who may leave each:
  *
- *              start                 issue
- *    +------+  (tag's taker)  +--------+ (queue's runner)  +-----------+
- *    | FREE | --------------> | QUEUED | ----------------> | IN_FLIGHT |
- *    +------+                 |  HELD  | <---------------- |   HELD    |
- *       ^ |                   +--------+  BUSY, requeue    +-----------+
- *       | |                        |      (the token)        |      ^ |
- *       | +------------------------|-------------------------|------+ |
- *       |    direct dispatch       | drop: was ended         |        |
- *       |                          v (queue's owner)         |        |
- *       |                     +--------------------+         |        |
- *       +-------------------- | not HELD           | <-------+        |
- *         release             | (on its way up)    |  give-back       |
- *         (whoever makes it   +--------------------+  (the token)     |
- *          true)                                                      |
+ *               start                        issue
+ *           (tag's taker)                (queue's runner)
+ *    +------+           +--------+ ------------------> +-----------+
+ *    | FREE | --------> | QUEUED |                     | IN_FLIGHT |
+ *    +------+           |  HELD  | <------------------ |   HELD    |
+ *     ^   |             +--------+    BUSY, requeue    +-----------+
+ *     |   |                 |          (the token)       ^       |
+ *     |   +-----------------|----------------------------+       |
+ *     |      direct dispatch (tag's taker)                       |
+ *     |                     | drop, if ended         give-back   |
+ *     |                     | (queue's owner)       (the token)  |
+ *     |                     v                                    |
+ *     |                 +---------------+                        |
+ *     +---------------- |   not HELD    | <----------------------+
+ *          release      | on its way up |
+ *   (who makes it so)   +---------------+
  *
  * Independent of these, ENDED is claimed once, by whoever is first:
  * completion (with the give-back, or later from a timer or softirq), timeout,
@@ -62,7 +64,7 @@ static bool
 cas (struct request *r, uint64_t *expected, uint64_t desired)
 {
   return atomic_compare_exchange_weak_explicit (
-    &r->word, expected, desired, memory_order_acq_rel, memory_order_acquire);
+      &r->word, expected, desired, memory_order_acq_rel, memory_order_acquire);
 }
 
 static uint64_t
@@ -143,8 +145,8 @@ bump (_Atomic uint64_t *counter, uint64_t by)
 {
   /* One writer at a time: no read-modify-write needed. */
   atomic_store_explicit (
-    counter, atomic_load_explicit (counter, memory_order_relaxed) + by,
-    memory_order_relaxed);
+      counter, atomic_load_explicit (counter, memory_order_relaxed) + by,
+      memory_order_relaxed);
 }
 
 /* Tell the caller.  We won ENDED, or found DEFERRED at give-back; the answer
@@ -259,8 +261,7 @@ token_is_alive (uint64_t word, uint64_t token)
 static bool
 token_is_of (const struct request *r, uint64_t token)
 {
-  return name_tag (token) == r->tag
-         && name_hctx (token) == r->rq.hctx->index;
+  return name_tag (token) == r->tag && name_hctx (token) == r->rq.hctx->index;
 }
 
 /* Completions that end where the driver calls: give-back and claim in one. */
@@ -279,8 +280,7 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
   if (!(word & WORD_ENDED)) {
     decide (r, BLKMQ_CAUSE_COMPLETE, status);
     answer (r, 1);
-  }
-  else {
+  } else {
     lose (r, BLKMQ_CAUSE_COMPLETE);
     after_let_go (r, word);
   }
@@ -318,8 +318,8 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
   case IRQMODE_TIMER:
     /* The heap gets the token, not our reference: an abort meanwhile frees
      * the tag at once, and the timer then finds nothing. */
-    timer_arm (&h->heap, &r->timer,
-               clock_now_ns (h->clock) + h->completion_ns, token);
+    timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + h->completion_ns,
+               token);
     request_put (r);
     break;
   }
@@ -369,8 +369,8 @@ request_finish (struct request *r)
 }
 
 bool
-request_take_back (struct request *r, blkmq_token token,
-                   enum blkmq_cause cause, enum blkmq_status status)
+request_take_back (struct request *r, blkmq_token token, enum blkmq_cause cause,
+                   enum blkmq_status status)
 {
   uint64_t word = load (r), next;
 
@@ -383,8 +383,7 @@ request_take_back (struct request *r, blkmq_token token,
   if (!(word & WORD_ENDED)) {
     decide (r, cause, status);
     answer (r, 1);
-  }
-  else {
+  } else {
     /* Who claimed it for the same cause before has not lost now. */
     if (atomic_load_explicit (&r->cause, memory_order_relaxed) != cause)
       lose (r, cause);

@@ -30,11 +30,11 @@ struct request {
   struct request *next;         /* on the queue or the done list */
   _Atomic uint64_t deadline_ns; /* io_timeout; 0: not taken by the driver */
   uint16_t tag;
-  bool early;              /* the io has a give_back: answer before it */
-  bool accepted;           /* the driver has taken it once: deadline stays */
-  uint8_t driver_status;   /* what blkmq_complete was given */
-  uint8_t status;          /* the winner's */
-  _Atomic uint8_t cause;   /* the winner's */
+  bool early;               /* the io has a give_back: answer before it */
+  bool accepted;            /* the driver has taken it once: deadline stays */
+  uint8_t driver_status;    /* what blkmq_complete was given */
+  uint8_t status;           /* the winner's */
+  _Atomic uint8_t cause;    /* the winner's */
   _Atomic uint16_t outside; /* references from blkmq_request_get */
   struct timer timer;
 

@@ -84,7 +84,7 @@ io_init (struct blkmq_io *io, struct blkmq_submitter *submitter,
   io->priv.tag_wait = tag_wait;
   io->priv.state = 0;
   io->priv.abort_epoch
-    = atomic_load_explicit (&submitter->abort_epoch, memory_order_relaxed);
+      = atomic_load_explicit (&submitter->abort_epoch, memory_order_relaxed);
 }
 
 /* All ios of the chain have their submitter set. */
@@ -129,8 +129,7 @@ blkmq_submit_wait (struct blkmq_submitter *submitter, struct blkmq_io *io)
 }
 
 void
-blkmq_batch_begin (struct blkmq_batch *batch,
-                   struct blkmq_submitter *submitter)
+blkmq_batch_begin (struct blkmq_batch *batch, struct blkmq_submitter *submitter)
 {
   batch->submitter = submitter;
   batch->first = NULL;

@@ -51,7 +51,7 @@ wait_until (struct completion *c, const struct timespec *deadline)
   while (!completion_is_done (c)) {
     if (syscall (SYS_futex, &c->state, FUTEX_WAIT_BITSET_PRIVATE, SLEEPING,
                  deadline, NULL, FUTEX_BITSET_MATCH_ANY)
-          < 0
+            < 0
         && errno == ETIMEDOUT)
       return completion_is_done (c);
   }
@@ -126,8 +126,8 @@ blkmq_submit_sync (struct blkmq_submitter *submitter, struct blkmq_io *io)
 }
 
 int
-blkmq_submit_sync_while (struct blkmq_submitter *submitter,
-                         struct blkmq_io *io, uint64_t interval_ns,
+blkmq_submit_sync_while (struct blkmq_submitter *submitter, struct blkmq_io *io,
+                         uint64_t interval_ns,
                          bool (*keep_waiting) (void *opaque), void *opaque)
 {
   struct sync_io sync;

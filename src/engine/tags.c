@@ -36,8 +36,8 @@ tag_map_init (struct tag_map *map, unsigned depth)
     map->shift--;
   map->nr_words = (depth + (1u << map->shift) - 1) >> map->shift;
 
-  map->words = aligned_alloc (CACHE_LINE_BYTES,
-                              map->nr_words * sizeof map->words[0]);
+  map->words
+      = aligned_alloc (CACHE_LINE_BYTES, map->nr_words * sizeof map->words[0]);
   if (map->words == NULL)
     return -ENOMEM;
   for (unsigned i = 0; i < map->nr_words; i++)
@@ -102,7 +102,7 @@ tag_map_nr_taken (const struct tag_map *map)
 
   for (unsigned i = 0; i < map->nr_words; i++)
     n += (unsigned)__builtin_popcountll (
-      atomic_load_explicit (&map->words[i].bits, memory_order_acquire));
+        atomic_load_explicit (&map->words[i].bits, memory_order_acquire));
   return n;
 }
 

@@ -16,7 +16,7 @@
 #include "engine/thread.h"
 
 __thread struct thread_slot thread_slot_storage
-  __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
+    __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct thread_slot *registry; /* registry_lock */
@@ -41,15 +41,13 @@ thread_unregister (void *opaque)
 
 /* The key must be gone before this object's code can be unmapped (a plugin
  * that is dlclosed), or the next thread to end would jump into nothing. */
-static void __attribute__ ((constructor))
-create_key (void)
+static void __attribute__ ((constructor)) create_key (void)
 {
   if (pthread_key_create (&exit_key, thread_unregister) != 0)
     abort ();
 }
 
-static void __attribute__ ((destructor))
-delete_key (void)
+static void __attribute__ ((destructor)) delete_key (void)
 {
   pthread_key_delete (exit_key);
 }
@@ -100,8 +98,7 @@ any_dispatching (struct blkmq_hctx *hctx, const struct thread_slot *self)
 {
   for (struct thread_slot *s = registry; s != NULL; s = s->next) {
     if (s != self
-        && atomic_load_explicit (&s->dispatching, memory_order_acquire)
-             == hctx)
+        && atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx)
       return true;
   }
   return false;
@@ -134,7 +131,7 @@ thread_note_run (struct thread_slot *slot, struct blkmq_hctx *hctx)
 {
   for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
     struct blkmq_hctx *noted
-      = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
+        = atomic_load_explicit (&slot->runs[i], memory_order_relaxed);
 
     if (noted == hctx)
       return true;

@@ -41,20 +41,20 @@ struct thread_slot {
   _Atomic unsigned on_loop; /* hctx loops that run on this thread: it must
                              * not block.  Own to raise; registry lock to
                              * lower, perhaps by another thread. */
-  unsigned id;  /* spreads threads over the words of a tag map */
+  unsigned id;              /* spreads threads over the words of a tag map */
   unsigned depth;       /* entry points that will drain what is noted below */
   unsigned in_callback; /* end_io or give_back is running */
   unsigned nr_runs;     /* of runs[] that may be set */
-  struct blkmq_io *ios, **ios_tail;        /* ios to submit */
+  struct blkmq_io *ios, **ios_tail; /* ios to submit */
 
   struct thread_slot *prev, *next; /* registry lock */
 };
 
 extern __thread struct thread_slot thread_slot_storage
-  __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
+    __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
 
 void thread_register (struct thread_slot *slot)
-  __attribute__ ((visibility ("hidden")));
+    __attribute__ ((visibility ("hidden")));
 
 static inline struct thread_slot *
 thread_self (void)

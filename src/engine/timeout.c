@@ -149,7 +149,7 @@ timeout_scan (struct blkmq_hctx *h)
   for_each_taken_tag (tag, &h->tags)
   {
     uint64_t again_ns
-      = scan_request (h, hctx_tag_request (h, (unsigned)tag), now_ns);
+        = scan_request (h, hctx_tag_request (h, (unsigned)tag), now_ns);
 
     any = true;
     if (again_ns < next_ns)

@@ -25,9 +25,8 @@ void timeout_start_scan (struct blkmq_hctx *h);
 static inline void
 timeout_arm_scan (struct blkmq_hctx *h)
 {
-  if (__builtin_expect (!atomic_load_explicit (&h->scan_armed,
-                                               memory_order_relaxed),
-                        0))
+  if (__builtin_expect (
+          !atomic_load_explicit (&h->scan_armed, memory_order_relaxed), 0))
     timeout_start_scan (h);
 }
 

@@ -78,7 +78,7 @@ sift_down_locked (struct timer_heap *heap, unsigned at, struct timer *timer)
       break;
     if (child + 1 < heap->nr
         && heap->timers[child + 1]->deadline_ns
-             < heap->timers[child]->deadline_ns)
+               < heap->timers[child]->deadline_ns)
       child++;
     if (timer->deadline_ns <= heap->timers[child]->deadline_ns)
       break;
@@ -91,16 +91,14 @@ sift_down_locked (struct timer_heap *heap, unsigned at, struct timer *timer)
 static void
 remove_locked (struct timer_heap *heap, struct timer *timer)
 {
-  unsigned at
-    = atomic_load_explicit (&timer->slot, memory_order_relaxed) - 1;
+  unsigned at = atomic_load_explicit (&timer->slot, memory_order_relaxed) - 1;
   struct timer *last = heap->timers[--heap->nr];
 
   assert (heap->timers[at] == timer);
   atomic_store_explicit (&timer->slot, 0, memory_order_relaxed);
   if (last == timer)
     return;
-  if (at > 0
-      && last->deadline_ns < heap->timers[(at - 1) / 2]->deadline_ns)
+  if (at > 0 && last->deadline_ns < heap->timers[(at - 1) / 2]->deadline_ns)
     sift_up_locked (heap, at, last);
   else
     sift_down_locked (heap, at, last);
@@ -155,8 +153,7 @@ timer_pop_due (struct timer_heap *heap, uint64_t now_ns, uint64_t *token)
     timer = heap->timers[0];
     *token = timer->token;
     remove_locked (heap, timer);
-  }
-  else if (heap->set_deadline != NULL)
+  } else if (heap->set_deadline != NULL)
     heap->set_deadline (heap->opaque, earliest_locked (heap));
   pthread_mutex_unlock (&heap->lock);
   return timer;

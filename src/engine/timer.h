@@ -23,11 +23,11 @@ enum timer_kind {
 };
 
 struct timer {
-  uint64_t deadline_ns; /* heap lock */
-  uint64_t token;       /* heap lock */
+  uint64_t deadline_ns;  /* heap lock */
+  uint64_t token;        /* heap lock */
   _Atomic uint32_t slot; /* place in the heap + 1, 0: not there; heap lock to
                           * write */
-  enum timer_kind kind; /* fixed */
+  enum timer_kind kind;  /* fixed */
 };
 
 struct timer_heap {

@@ -100,8 +100,8 @@ word_is_done (uint64_t word)
 static inline uint64_t
 name_make (uint64_t word, unsigned hctx, unsigned tag)
 {
-  return word_gen (word) << NAME_GEN_SHIFT
-         | (uint64_t)hctx << NAME_TAG_BITS | tag;
+  return word_gen (word) << NAME_GEN_SHIFT | (uint64_t)hctx << NAME_TAG_BITS
+         | tag;
 }
 
 static inline uint64_t

@@ -425,8 +425,7 @@ START_TEST (test_segments_of_any_shape)
     ck_assert_int_eq (blkmq_submit_sync (f.submitter, &io), 0);
     memset (in, 0, 65536);
     for (unsigned i = 0; i < nr; i++)
-      segments[i].iov_base
-        = in + ((char *)segments[i].iov_base - out);
+      segments[i].iov_base = in + ((char *)segments[i].iov_base - out);
     io.op = BLKMQ_OP_READ;
     ck_assert_int_eq (blkmq_submit_sync (f.submitter, &io), 0);
     if (f.keeps_data)
@@ -472,14 +471,12 @@ START_TEST (test_discard_and_zeroes_read_back_as_zeros)
     ck_assert_int_eq (blkmq_discard (f.submitter, 8192, 4096 + 512), 0);
     ck_assert_int_eq (blkmq_read (f.submitter, buf, 8192, 4096 + 512), 0);
     ck_assert (is_zero (buf, 8192));
-  }
-  else
+  } else
     ck_assert_int_eq (blkmq_discard (f.submitter, 512, 0), -EOPNOTSUPP);
   if (f.limits->max_write_zeroes_bytes != 0) {
     ck_assert_int_eq (blkmq_write_zeroes (f.submitter, 512, 20480, 0), 0);
-    ck_assert_int_eq (blkmq_write_zeroes (f.submitter, 512, 20992,
-                                          BLKMQ_IO_NOUNMAP),
-                      0);
+    ck_assert_int_eq (
+        blkmq_write_zeroes (f.submitter, 512, 20992, BLKMQ_IO_NOUNMAP), 0);
     ck_assert_int_eq (blkmq_read (f.submitter, buf, 1024, 20480), 0);
     ck_assert (is_zero (buf, 1024));
   }
@@ -519,16 +516,15 @@ START_TEST (test_extents_cover_the_range_in_order)
   uint64_t next = 512;
 
   ck_assert_int_eq (blkmq_write (f.submitter, data, 4096, 65536, 0), 0);
-  ck_assert_int_eq (blkmq_disk_extents (f.disk, 512, SIZE_BYTES - 1024,
-                                        sum_extent, &next),
-                    0);
+  ck_assert_int_eq (
+      blkmq_disk_extents (f.disk, 512, SIZE_BYTES - 1024, sum_extent, &next),
+      0);
   ck_assert_uint_eq (next, SIZE_BYTES - 512);
-  ck_assert_int_eq (blkmq_disk_extents (f.disk, 0, SIZE_BYTES, stop_at_once,
-                                        NULL),
-                    42);
-  ck_assert_int_eq (blkmq_disk_extents (f.disk, 0, SIZE_BYTES + 1,
-                                        sum_extent, &next),
-                    -EINVAL);
+  ck_assert_int_eq (
+      blkmq_disk_extents (f.disk, 0, SIZE_BYTES, stop_at_once, NULL), 42);
+  ck_assert_int_eq (
+      blkmq_disk_extents (f.disk, 0, SIZE_BYTES + 1, sum_extent, &next),
+      -EINVAL);
   close_fixture (&f);
 }
 END_TEST
@@ -556,7 +552,7 @@ static void
 run_many (struct fixture *f, unsigned nr)
 {
   static const enum blkmq_op ops[]
-    = { BLKMQ_OP_WRITE, BLKMQ_OP_READ, BLKMQ_OP_FLUSH };
+      = { BLKMQ_OP_WRITE, BLKMQ_OP_READ, BLKMQ_OP_FLUSH };
 
   for (unsigned o = 0; o < 3; o++) {
     struct counted *ios = counted_alloc (nr, ops[o]);
@@ -586,7 +582,7 @@ END_TEST
 START_TEST (test_busy_loses_nothing)
 {
   static const enum blkmq_queue_result how[]
-    = { BLKMQ_BUSY_DEVICE, BLKMQ_BUSY_HOST };
+      = { BLKMQ_BUSY_DEVICE, BLKMQ_BUSY_HOST };
   struct fixture f = open_mode (_i);
 
   for (unsigned h = 0; h < 2; h++) {
@@ -639,7 +635,7 @@ race (void *opaque)
   uint64_t state = (seed | 1) + racer->index * 2;
   char out[4096], in[4096];
   struct blkmq_submitter *submitter
-    = blkmq_submitter_alloc (racer->f->disk, BLKMQ_HCTX_ANY);
+      = blkmq_submitter_alloc (racer->f->disk, BLKMQ_HCTX_ANY);
 
   for (unsigned n = 0; n < 300; n++) {
     uint64_t at = base + next_random (&state) % 60 * 4096;
@@ -661,9 +657,8 @@ START_TEST (test_threads_see_their_own_writes)
   struct racer racers[NR_THREADS];
 
   for (unsigned i = 0; i < NR_THREADS; i++) {
-    racers[i] = (struct racer) { &f, i };
-    ck_assert_int_eq (pthread_create (&threads[i], NULL, race, &racers[i]),
-                      0);
+    racers[i] = (struct racer){ &f, i };
+    ck_assert_int_eq (pthread_create (&threads[i], NULL, race, &racers[i]), 0);
   }
   for (unsigned i = 0; i < NR_THREADS; i++)
     pthread_join (threads[i], NULL);
