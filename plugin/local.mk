@@ -11,7 +11,8 @@ plugin_LTLIBRARIES = plugin/nbdkit-blkmq-plugin.la
 plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 	plugin/blkmq.c \
 	plugin/help.c \
-	plugin/plugin.h
+	plugin/plugin.h \
+	plugin/request.c
 plugin_nbdkit_blkmq_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
 plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) \
 	-module -avoid-version -shared \

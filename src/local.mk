@@ -14,6 +14,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/config.c \
 	src/engine/config.h \
 	src/engine/config-parse.c \
+	src/engine/config-unknown.c \
 	src/engine/disk.c \
 	src/engine/disk.h \
 	src/engine/dispatch.c \

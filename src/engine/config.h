@@ -23,6 +23,16 @@ const struct blkmq_driver *config_driver (const struct blkmq_config *config);
 const struct blkmq_key *key_find (const struct blkmq_key *keys, size_t nr_keys,
                                   const char *name);
 
+/* config.c: the engine's key NAME, or NULL; the driver that has it, or NULL. */
+const struct blkmq_key *key_find_engine (const char *name);
+const struct blkmq_driver *key_find_owner (const char *name);
+
+/* config-unknown.c: NAME is neither the engine's nor DRIVER's (NULL: nor any
+ * driver's); VALUE names no driver.  -EINVAL, with a message in ERROR. */
+int no_such_key (const char *name, const char *value,
+                 const struct blkmq_driver *driver, struct blkmq_error *error);
+int no_such_driver (const char *value, struct blkmq_error *error);
+
 /* config-parse.c: parse VALUE as KEY's.  0, with the number in KEY's unit (0
  * for a string) in *NUMBER; or -EINVAL and ERROR. */
 int key_parse (const struct blkmq_key *key, const char *value, uint64_t *number,

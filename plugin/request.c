@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * request.c: an NBD request is done: on its worker's own stack and thread, with
+ * nbdkit's own buffer.  Handing it to another thread would cost more than all
+ * the rest together.  nbdkit's worker threads, several at a time.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "blkmq.h"
+#include "plugin.h"
+
+/* How often a worker that waits looks whether anybody still wants the answer.
+ * A shutdown waits that long for it. */
+#define LOOK_INTERVAL_NS (UINT64_C (100) * 1000 * 1000)
+
+/* -D blkmq.request=1: log each request. */
+extern int blkmq_debug_request;
+NBDKIT_DLL_PUBLIC int blkmq_debug_request;
+
+/* What ends an io, what the client is told, and what the log says.  Of errnos
+ * NBD has EPERM (for EROFS), EIO, ENOMEM, EINVAL, ENOSPC, ENOTSUP and
+ * ESHUTDOWN; anything else would reach the client as EINVAL, which is the
+ * client's fault and not the disk's. */
+static const struct {
+  enum blkmq_status status;
+  int told;
+  const char *why;
+} answers[] = {
+  { BLKMQ_STS_NOTSUPP, EOPNOTSUPP, "the driver does not do this" },
+  { BLKMQ_STS_TIMEOUT, EIO, "io_timeout has passed" },
+  { BLKMQ_STS_NOSPC, ENOSPC, "no space left on the disk" },
+  { BLKMQ_STS_RESOURCE, ENOMEM, "out of memory" },
+  { BLKMQ_STS_IOERR, EIO, "input/output error of the disk" },
+  { BLKMQ_STS_MEDIUM, EIO, "the medium is bad at this place" },
+  { BLKMQ_STS_AGAIN, EIO, "no tag was free" },
+  { BLKMQ_STS_OFFLINE, ESHUTDOWN, "the disk was removed" },
+  { BLKMQ_STS_INVAL, EINVAL, "out of bounds" },
+  { BLKMQ_STS_READONLY, EROFS, "the disk is read-only" },
+  { BLKMQ_STS_ABORTED, EIO, "given up by the client or by a shutdown" },
+};
+
+_Static_assert(sizeof answers / sizeof answers[0] == BLKMQ_NR_STATUSES - 1,
+               "every status but OK has its answer");
+
+/* ERR is a positive errno of the engine's. */
+static void __attribute__ ((cold))
+report (const char *operation, uint64_t bytes, uint64_t offset, int err)
+{
+  const char *why = "failed";
+  char unaligned[64];
+  char range[80] = ""; /* a flush has none */
+  int told = EIO;
+  size_t i;
+
+  for (i = 0; i < sizeof answers / sizeof answers[0]; i++)
+    if (blkmq_status_to_errno (answers[i].status) == err) {
+      told = answers[i].told;
+      why = answers[i].why;
+    }
+  if (err == EINVAL && (offset | bytes) % limits->logical_block_bytes != 0) {
+    snprintf (unaligned, sizeof unaligned,
+              "not a multiple of blocksize=%" PRIu32,
+              limits->logical_block_bytes);
+    why = unaligned;
+  }
+
+  if (bytes > 0)
+    snprintf (range, sizeof range, " of %" PRIu64 " bytes at offset %" PRIu64,
+              bytes, offset);
+
+  /* nbdkit turns an unsupported zero into a write: nothing has failed yet. */
+  if (told == EOPNOTSUPP)
+    nbdkit_debug ("%s%s: %s", operation, range, why);
+  else
+    nbdkit_error ("%s%s: %s", operation, range, why);
+  nbdkit_set_error (told);
+}
+
+/* nbdkit logs a line itself when there is no point in waiting. */
+static bool
+is_wanted (void *opaque)
+{
+  return nbdkit_nanosleep (0, 0) == 0;
+}
+
+static int
+submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
+        uint64_t bytes, uint64_t offset, const struct iovec *segments,
+        unsigned nr_segments)
+{
+  /* Not initialised as a whole: most of it is the engine's, and this is every
+   * request's way. */
+  struct blkmq_io io;
+  int r;
+
+  io.op = op;
+  io.flags = flags;
+  io.offset_bytes = offset;
+  io.bytes = bytes;
+  io.segments = segments;
+  io.nr_segments = nr_segments;
+  r = blkmq_submit_sync_while (submitter, &io, LOOK_INTERVAL_NS, is_wanted,
+                               NULL);
+
+  if (blkmq_debug_request)
+    nbdkit_debug ("hctx %u: %s of %" PRIu64 " bytes at offset %" PRIu64
+                  ", flags 0x%" PRIx32 ": %d",
+                  blkmq_submitter_hctx (submitter), blkmq_op_name (op), bytes,
+                  offset, flags, r);
+  if (r < 0) {
+    report (blkmq_op_name (op), bytes, offset, -r);
+    return -1;
+  }
+  return 0;
+}
+
+static uint32_t
+io_flags (uint32_t flags)
+{
+  return flags & NBDKIT_FLAG_FUA ? BLKMQ_IO_FUA : 0;
+}
+
+static bool
+is_unaligned (uint32_t count, uint64_t offset)
+{
+  return ((offset | count) & (limits->logical_block_bytes - 1)) != 0;
+}
+
+/* Clients keep to the blocks that they are told of, but nbdkit's filters do
+ * not all: partition reads the entries of a GPT one by one.  A read is widened
+ * to whole blocks, and what was not asked for goes to a place of its own.  (A
+ * write would have to read first and could tear: it is refused.) */
+static int __attribute__ ((cold))
+read_unaligned (struct blkmq_submitter *submitter, void *buf, uint32_t count,
+                uint64_t offset)
+{
+  uint64_t mask = limits->logical_block_bytes - 1;
+  uint64_t first = offset & ~mask, end = (offset + count + mask) & ~mask;
+  struct iovec segments[3];
+  void *aside;
+  int r;
+
+  if (end > limits->size_bytes)
+    end = limits->size_bytes;
+  aside = malloc (limits->logical_block_bytes);
+  if (aside == NULL) {
+    nbdkit_error ("read of %" PRIu32 " bytes at offset %" PRIu64 ": %m", count,
+                  offset);
+    return -1;
+  }
+  segments[0] = (struct iovec){ aside, offset - first };
+  segments[1] = (struct iovec){ buf, count };
+  segments[2] = (struct iovec){ aside, end - offset - count };
+  r = submit (submitter, BLKMQ_OP_READ, 0, end - first, first, segments, 3);
+  free (aside);
+  return r;
+}
+
+int
+plugin_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
+              uint32_t flags)
+{
+  struct iovec segment = { .iov_base = buf, .iov_len = count };
+
+  if (is_unaligned (count, offset))
+    return read_unaligned (handle, buf, count, offset);
+  return submit (handle, BLKMQ_OP_READ, 0, count, offset, &segment, 1);
+}
+
+int
+plugin_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
+               uint32_t flags)
+{
+  /* An iovec has no const; a write only reads. */
+  struct iovec segment
+      = { .iov_base = (void *)(uintptr_t)buf, .iov_len = count };
+
+  return submit (handle, BLKMQ_OP_WRITE, io_flags (flags), count, offset,
+                 &segment, 1);
+}
+
+int
+plugin_flush (void *handle, uint32_t flags)
+{
+  return submit (handle, BLKMQ_OP_FLUSH, 0, 0, 0, NULL, 0);
+}
+
+int
+plugin_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  return submit (handle, BLKMQ_OP_DISCARD, io_flags (flags), count, offset,
+                 NULL, 0);
+}
+
+int
+plugin_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  uint32_t nounmap = flags & NBDKIT_FLAG_MAY_TRIM ? 0 : BLKMQ_IO_NOUNMAP;
+
+  return submit (handle, BLKMQ_OP_WRITE_ZEROES, io_flags (flags) | nounmap,
+                 count, offset, NULL, 0);
+}
+
+struct extents_walk {
+  struct nbdkit_extents *extents;
+  bool one; /* the client wants the first only */
+  bool any;
+  unsigned type; /* of the last, if any */
+};
+
+/* The engine's flags are NBD's. */
+_Static_assert(BLKMQ_EXTENT_HOLE == NBDKIT_EXTENT_HOLE, "same bit");
+_Static_assert(BLKMQ_EXTENT_ZERO == NBDKIT_EXTENT_ZERO, "same bit");
+
+/* 1: enough.  nbdkit joins neighbours of one type, so the first extent ends
+ * where the type changes. */
+static int
+add_extent (uint64_t offset_bytes, uint64_t bytes, unsigned type, void *opaque)
+{
+  struct extents_walk *walk = opaque;
+
+  if (walk->one && walk->any && type != walk->type)
+    return 1;
+  walk->any = true;
+  walk->type = type;
+  if (nbdkit_add_extent (walk->extents, offset_bytes, bytes, type) == -1)
+    return -errno;
+  return 0;
+}
+
+int
+plugin_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+                struct nbdkit_extents *extents)
+{
+  struct extents_walk walk = {
+    .extents = extents,
+    .one = (flags & NBDKIT_FLAG_REQ_ONE) != 0,
+  };
+  int r = blkmq_disk_extents (disk, offset, count, add_extent, &walk);
+
+  if (r < 0) {
+    report ("extents", count, offset, -r);
+    return -1;
+  }
+  return 0;
+}
+
+int
+plugin_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  if (flags != 0 || offset > limits->size_bytes
+      || count > limits->size_bytes - offset) {
+    report ("cache", count, offset, EINVAL);
+    return -1;
+  }
+  return 0;
+}
