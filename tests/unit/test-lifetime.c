@@ -791,6 +791,50 @@ START_TEST (test_handle_of_an_earlier_life_finds_nothing)
 }
 END_TEST
 
+/* The next life starts on the queue, where no issue has changed the generation
+ * yet: the release did. */
+START_TEST (test_handle_of_an_earlier_life_does_not_find_a_queued_one)
+{
+  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct test_io first, second;
+
+  test_io_submit (&first, bed, 0);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  blkmq_quiesce (bed->disk);
+  test_io_submit (&second, bed, 1);
+  ck_assert_uint_eq (nr_tags_taken (bed), 1);
+  check_no_request (bed, handle_of (bed, 0));
+  ck_assert_uint_eq (blkmq_abort_request (bed->disk, handle_of (bed, 0)), 0);
+  blkmq_unquiesce (bed->disk);
+  issue_complete (&bed->script, 1, BLKMQ_STS_OK);
+  assert_ended (&second, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
+/* What blkmq.h says of the time until a handle's generation wraps. */
+START_TEST (test_a_request_uses_two_generations)
+{
+  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct test_io t;
+
+  for (unsigned i = 0; i < 20; i++) {
+    bool over_the_queue = i % 3 == 0;
+
+    if (over_the_queue)
+      blkmq_quiesce (bed->disk);
+    test_io_submit (&t, bed, 0);
+    if (over_the_queue)
+      blkmq_unquiesce (bed->disk);
+    issue_complete (&bed->script, i, BLKMQ_STS_OK);
+    if (i > 0)
+      ck_assert_uint_eq (blkmq_token_generation (handle_of (bed, i)),
+                         blkmq_token_generation (handle_of (bed, i - 1)) + 2);
+  }
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_handle_of_an_earlier_issue_finds_nothing)
 {
   struct bed *bed = bed_start ("hw_queue_depth=1");
@@ -1259,6 +1303,9 @@ make_suite (void)
   tcase = harness_case (suite, "stale handles");
   tcase_add_test (tcase, test_handle_that_names_nothing_finds_nothing);
   tcase_add_test (tcase, test_handle_of_an_earlier_life_finds_nothing);
+  tcase_add_test (tcase,
+                  test_handle_of_an_earlier_life_does_not_find_a_queued_one);
+  tcase_add_test (tcase, test_a_request_uses_two_generations);
   tcase_add_test (tcase, test_handle_of_an_earlier_issue_finds_nothing);
 
   tcase = harness_case (suite, "references");

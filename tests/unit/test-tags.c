@@ -122,12 +122,13 @@ END_TEST
 
 #define CONTENDED_DEPTH 7
 #define CONTENDERS 4
-#define CONTENDED_ROUNDS 100000
+#define CONTENDED_ROUNDS (SANITIZED ? 100000 : 1000000)
 
 struct contention {
   struct tag_map map;
   unsigned owned[CONTENDED_DEPTH]; /* who has the tag has this */
   _Atomic unsigned next_id;
+  struct gate gate; /* they start together, or they never meet */
 };
 
 static void *
@@ -137,6 +138,7 @@ contend (void *opaque)
   unsigned id = ++c->next_id;
   int mine[2] = { NO_TAG, NO_TAG };
 
+  gate_pass (&c->gate);
   for (unsigned i = 0; i < CONTENDED_ROUNDS; i++) {
     int *slot = &mine[i % 2];
 
@@ -162,12 +164,14 @@ contend (void *opaque)
 
 START_TEST (test_a_tag_has_one_holder_among_threads)
 {
-  static struct contention c;
+  static struct contention c = { .gate = GATE_INITIALIZER };
   pthread_t threads[CONTENDERS];
 
   ck_assert_int_eq (tag_map_init (&c.map, CONTENDED_DEPTH), 0);
   for (unsigned i = 0; i < CONTENDERS; i++)
     threads[i] = thread_start (contend, &c);
+  gate_await_arrival (&c.gate, CONTENDERS);
+  gate_open (&c.gate);
   for (unsigned i = 0; i < CONTENDERS; i++)
     thread_join (threads[i]);
   ck_assert_uint_eq (tag_map_nr_taken (&c.map), 0);
