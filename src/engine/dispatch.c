@@ -341,23 +341,19 @@ hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
   atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
   barrier_full (); /* the mark before the flags: pairs with quiesce */
   pthread_mutex_lock (&h->lock);
+  /* Whoever runs looks again each time that he has dropped the lock. */
   if (h->running) {
-    h->rerun = true;
     pthread_mutex_unlock (&h->lock);
     dispatch_end (slot, h, false);
     return;
   }
   h->running = true;
-  do {
-    h->rerun = false;
-    while (run_one_locked (slot, h, &ring)) {
-      if (--budget == 0) {
-        hand_over = h->queue != NULL || h->wait != NULL;
-        break;
-      }
+  while (run_one_locked (slot, h, &ring)) {
+    if (--budget == 0) {
+      hand_over = h->queue != NULL || h->wait != NULL;
+      break;
     }
-  } while (h->rerun && budget > 0);
-  hand_over |= h->rerun;
+  }
   h->running = false;
   pthread_mutex_unlock (&h->lock);
   if (hand_over)

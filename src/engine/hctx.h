@@ -69,7 +69,6 @@ struct blkmq_hctx {
   struct request *queue, **queue_tail; /* lock: QUEUED requests */
   struct blkmq_io *wait, **wait_tail;  /* lock: ios without a tag */
   bool running;                        /* lock: somebody is in hctx_run */
-  bool rerun;                          /* lock: and must look again */
 
   _Atomic (struct request *) done; /* given back, to be ended on the loop */
 

@@ -260,8 +260,8 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
                    blkmq_token token)
 {
   struct script *script = blkmq_hctx_data (hctx);
-  struct issue issue = { rq,        token,            rq->op,
-                         rq->flags, rq->offset_bytes, rq->bytes };
+  struct issue issue
+      = { rq, token, rq->op, rq->flags, rq->offset_bytes, rq->bytes };
   struct book *book = book_of (script, token);
   enum blkmq_queue_result result = BLKMQ_QUEUED;
 
@@ -314,9 +314,8 @@ scripted_complete (struct blkmq_request *rq, enum blkmq_status status)
   struct script *script = rq->driver_data;
 
   script->nr_completes++;
-  return script->on_complete != NULL
-           ? script->on_complete (script, rq, status)
-           : status;
+  return script->on_complete != NULL ? script->on_complete (script, rq, status)
+                                     : status;
 }
 
 static void
@@ -331,12 +330,12 @@ scripted_stop (void *driver_data)
 }
 
 /* The fields that all have. */
-#define SCRIPTED                                                              \
-  .help = "does what a test says",                                            \
-  .pdu_bytes = sizeof (struct scripted_pdu), .open = scripted_open,           \
-  .close = scripted_close, .init_hctx = scripted_init_hctx,                   \
-  .exit_hctx = scripted_exit_hctx, .init_request = scripted_init_request,     \
-  .exit_request = scripted_exit_request, .queue_rq = scripted_queue_rq,       \
+#define SCRIPTED                                                               \
+  .help = "does what a test says", .pdu_bytes = sizeof (struct scripted_pdu),  \
+  .open = scripted_open, .close = scripted_close,                              \
+  .init_hctx = scripted_init_hctx, .exit_hctx = scripted_exit_hctx,            \
+  .init_request = scripted_init_request,                                       \
+  .exit_request = scripted_exit_request, .queue_rq = scripted_queue_rq,        \
   .stop = scripted_stop
 
 static const struct blkmq_driver drivers[] = {
@@ -464,8 +463,7 @@ make_config (const struct bed *bed, const char *keys)
 int
 bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
 {
-  struct disk_options options
-    = { manual ? &bed->clock : NULL, manual };
+  struct disk_options options = { manual ? &bed->clock : NULL, manual };
   struct blkmq_config *config;
   struct blkmq_error error;
   int r;

@@ -47,10 +47,10 @@
 
 /* A check for code that may run on any thread, where Check's own cannot, or
  * very often, where it is slow. */
-#define require(condition)                                                    \
+#define require(condition)                                                     \
   ((condition) ? (void)0 : require_failed (__FILE__, __LINE__, #condition))
 void require_failed (const char *file, int line, const char *condition)
-  __attribute__ ((noreturn));
+    __attribute__ ((noreturn));
 
 /* ---- randomness: BLKMQ_SEED, or drawn and printed ---- */
 
@@ -73,8 +73,10 @@ struct gate {
   bool is_open;
 };
 
-#define GATE_INITIALIZER                                                      \
-  { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false }
+#define GATE_INITIALIZER                                                       \
+  {                                                                            \
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false              \
+  }
 
 void gate_pass (struct gate *gate);
 void gate_await_arrival (struct gate *gate, unsigned nr);
@@ -85,10 +87,10 @@ void thread_join (pthread_t thread);
 
 /* Wait for something that is about to happen on another thread.  There is no
  * limit but Check's. */
-#define await(condition)                                                      \
-  do {                                                                        \
-    while (!(condition))                                                      \
-      await_pause ();                                                         \
+#define await(condition)                                                       \
+  do {                                                                         \
+    while (!(condition))                                                       \
+      await_pause ();                                                          \
   } while (0)
 void await_pause (void);
 
@@ -140,7 +142,7 @@ struct script {
   struct book {
     _Atomic uint64_t held;   /* the token of the request that it has, or 0 */
     _Atomic unsigned inside; /* calls of queue_rq that are running for it */
-  } *books;
+  } * books;
   unsigned nr_init_requests, nr_init_hctxs;
 };
 
@@ -226,24 +228,23 @@ void test_io_init_early (struct test_io *t, struct bed *bed, enum blkmq_op op,
 
 /* Init (a read) and submit to hctx 0. */
 void test_io_submit (struct test_io *t, struct bed *bed, uint64_t block);
-void test_io_submit_early (struct test_io *t, struct bed *bed,
-                           uint64_t block);
+void test_io_submit_early (struct test_io *t, struct bed *bed, uint64_t block);
 
 /* Ended once, with that status; given back as well if it has a give_back. */
-#define assert_ended(t, wanted)                                               \
-  do {                                                                        \
-    ck_assert_uint_eq ((t)->nr_ends, 1);                                      \
-    ck_assert_str_eq (blkmq_status_name ((t)->status),                        \
-                      blkmq_status_name (wanted));                            \
-    ck_assert_uint_eq ((t)->nr_give_backs, (t)->io.give_back != NULL);        \
+#define assert_ended(t, wanted)                                                \
+  do {                                                                         \
+    ck_assert_uint_eq ((t)->nr_ends, 1);                                       \
+    ck_assert_str_eq (blkmq_status_name ((t)->status),                         \
+                      blkmq_status_name (wanted));                             \
+    ck_assert_uint_eq ((t)->nr_give_backs, (t)->io.give_back != NULL);         \
   } while (0)
 /* Ended once, while the data is still below. */
-#define assert_ended_early(t, wanted)                                         \
-  do {                                                                        \
-    ck_assert_uint_eq ((t)->nr_ends, 1);                                      \
-    ck_assert_str_eq (blkmq_status_name ((t)->status),                        \
-                      blkmq_status_name (wanted));                            \
-    ck_assert_uint_eq ((t)->nr_give_backs, 0);                                \
+#define assert_ended_early(t, wanted)                                          \
+  do {                                                                         \
+    ck_assert_uint_eq ((t)->nr_ends, 1);                                       \
+    ck_assert_str_eq (blkmq_status_name ((t)->status),                         \
+                      blkmq_status_name (wanted));                             \
+    ck_assert_uint_eq ((t)->nr_give_backs, 0);                                 \
   } while (0)
 #define assert_not_ended(t) ck_assert_uint_eq ((t)->nr_ends, 0)
 

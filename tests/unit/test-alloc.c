@@ -155,13 +155,12 @@ counts_the_end (struct test_io *t)
 static void
 init_one (struct load *load, struct test_io *t, unsigned i)
 {
-  enum blkmq_op op = (enum blkmq_op)(i % BLKMQ_NR_OPS);
+  enum blkmq_op op = (enum blkmq_op) (i % BLKMQ_NR_OPS);
 
   if (i % 3 == 0) {
     test_io_init_early (t, load->bed, op, i);
     t->on_give_back = counts_the_end;
-  }
-  else {
+  } else {
     test_io_init (t, load->bed, op, i);
     t->on_end = counts_the_end;
   }
@@ -283,8 +282,8 @@ says_done (struct script *script, struct blkmq_request *rq, blkmq_token token)
 START_TEST (test_rare_ways_allocate_nothing)
 {
   static const char *const modes[]
-    = { "io_timeout=10", "io_timeout=10 irqmode=softirq",
-        "io_timeout=10 irqmode=timer completion_nsec=20ms" };
+      = { "io_timeout=10", "io_timeout=10 irqmode=softirq",
+          "io_timeout=10 irqmode=timer completion_nsec=20ms" };
 
   for (size_t i = 0; i < NR (modes); i++) {
     struct bed *bed = bed_alloc ();

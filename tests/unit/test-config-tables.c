@@ -31,8 +31,7 @@ see_key (const struct blkmq_driver *driver, const struct blkmq_key *key,
   if (driver == NULL) {
     ck_assert_ptr_null (seen->driver); /* the engine's come first */
     seen->nr_engine++;
-  }
-  else if (driver == &fake)
+  } else if (driver == &fake)
     ck_assert_str_eq (key->name, fake_keys[seen->nr_fake++].name);
   seen->driver = driver;
   return seen->nr_calls == seen->stop_at ? -EINTR : 0;
@@ -85,14 +84,14 @@ START_TEST (every_declaration_is_in_order)
 
   for (i = 0; i < nr_engine_keys; i++)
     ck_assert_ptr_eq (
-      key_find (engine_keys, nr_engine_keys, engine_keys[i].name),
-      &engine_keys[i]);
+        key_find (engine_keys, nr_engine_keys, engine_keys[i].name),
+        &engine_keys[i]);
   for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++) {
     ck_assert_ptr_eq (registry_find (driver->name), driver);
     for (j = 0; j < driver->nr_keys; j++)
       ck_assert_ptr_eq (
-        key_find (driver->keys, driver->nr_keys, driver->keys[j].name),
-        &driver->keys[j]);
+          key_find (driver->keys, driver->nr_keys, driver->keys[j].name),
+          &driver->keys[j]);
   }
 }
 END_TEST
@@ -217,16 +216,23 @@ START_TEST (register_names_what_is_missing)
 {
   static const struct blkmq_key bad_key = { .name = "x" };
   static const struct blkmq_key engines_key
-    = { .name = "size", .help = "h", .type = BLKMQ_KEY_STRING };
+      = { .name = "size", .help = "h", .type = BLKMQ_KEY_STRING };
   static const struct blkmq_key twice[] = {
     { .name = "same", .help = "h", .type = BLKMQ_KEY_STRING },
     { .name = "same", .help = "h", .type = BLKMQ_KEY_STRING },
   };
   struct blkmq_driver cases[11];
   static const char *const expected[NR (cases)] = {
-    "name",     "name", "name",     "name",
-    "help",     "open", "queue_rq", "keys is required",
-    "key x",    "key size is declared twice",
+    "name",
+    "name",
+    "name",
+    "name",
+    "help",
+    "open",
+    "queue_rq",
+    "keys is required",
+    "key x",
+    "key size is declared twice",
     "key same is declared twice",
   };
   size_t i, nr_before = 0;
@@ -318,10 +324,10 @@ START_TEST (look_ups_go_on_while_the_registry_fills)
   int r = 0;
 
   ck_assert_int_eq (
-    pthread_barrier_init (&readers.ready, NULL, NR (threads) + 1), 0);
+      pthread_barrier_init (&readers.ready, NULL, NR (threads) + 1), 0);
   for (i = 0; i < NR (threads); i++)
     ck_assert_int_eq (
-      pthread_create (&threads[i], NULL, read_registry, &readers), 0);
+        pthread_create (&threads[i], NULL, read_registry, &readers), 0);
   pthread_barrier_wait (&readers.ready);
 
   for (i = 0; i < NR (drivers); i++) {

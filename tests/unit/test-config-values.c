@@ -197,10 +197,14 @@ START_TEST (integers_are_decimal)
   static const struct {
     const char *value, *message;
   } bad[] = {
-    { "", "empty" },          { "-7", "negative" },
-    { "7k", "not a number" }, { "7.0", "not a number" },
-    { "7 ", "not a number" }, { " 7", "not a number" },
-    { "+7", "not a number" }, { "0x7", "not a number" },
+    { "", "empty" },
+    { "-7", "negative" },
+    { "7k", "not a number" },
+    { "7.0", "not a number" },
+    { "7 ", "not a number" },
+    { " 7", "not a number" },
+    { "+7", "not a number" },
+    { "0x7", "not a number" },
     { "seven", "not a number" },
     { "18446744073709551623", "too large" }, /* 2^64 + 7 */
   };
@@ -250,9 +254,9 @@ END_TEST
 START_TEST (booleans)
 {
   static const char *const yes[]
-    = { "1", "true", "yes", "on", "TRUE", "Yes", "oN" };
+      = { "1", "true", "yes", "on", "TRUE", "Yes", "oN" };
   static const char *const no[]
-    = { "0", "false", "no", "off", "False", "NO", "OFF" };
+      = { "0", "false", "no", "off", "False", "NO", "OFF" };
   static const char *const bad[] = { "", "2", "-1", "maybe", "true ", "00" };
   size_t i;
 
@@ -356,9 +360,9 @@ START_TEST (junk_is_refused_or_within_bounds)
 
   for (i = 0; i < 50000; i++) {
     const struct blkmq_key *key
-      = next_random (&state) % 2 != 0
-          ? &engine_keys[next_random (&state) % nr_engine_keys]
-          : &fake_keys[next_random (&state) % NR (fake_keys)];
+        = next_random (&state) % 2 != 0
+              ? &engine_keys[next_random (&state) % nr_engine_keys]
+              : &fake_keys[next_random (&state) % NR (fake_keys)];
     size_t len = next_random (&state) % 8, j;
     uint64_t number = ~UINT64_C (0);
     char value[8], start[64];

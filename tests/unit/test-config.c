@@ -201,8 +201,8 @@ START_TEST (driver_keys_may_come_before_the_driver)
     renew_config ();
     for (i = 0; i < NR (settings); i++) {
       size_t at = first < NR (settings)
-                    ? (first + i) % NR (settings)
-                    : (first + NR (settings) - i) % NR (settings);
+                      ? (first + i) % NR (settings)
+                      : (first + NR (settings) - i) % NR (settings);
 
       set (settings[at][0], settings[at][1]);
     }
@@ -431,7 +431,7 @@ main (void)
     tcase_add_test_raise_signal (tcase, asking_for_another_drivers_key_aborts,
                                  SIGABRT);
     tcase_add_test_raise_signal (
-      tcase, asking_for_the_number_of_a_string_aborts, SIGABRT);
+        tcase, asking_for_the_number_of_a_string_aborts, SIGABRT);
     tcase_add_test_raise_signal (tcase, asking_before_checking_aborts, SIGABRT);
   }
 #endif

@@ -41,8 +41,8 @@ START_TEST (test_failed_init_hctx_is_undone)
 
     bed->script.fail_init_hctx = n;
     ck_assert_int_eq (
-      bed_alloc_disk (bed, "submit_queues=3 hw_queue_depth=5", true),
-      -EMFILE);
+        bed_alloc_disk (bed, "submit_queues=3 hw_queue_depth=5", true),
+        -EMFILE);
     ck_assert_uint_eq (bed->script.nr_closes, 1);
     bed_drop (bed);
   }
@@ -56,7 +56,7 @@ START_TEST (test_failed_init_request_is_undone)
 
     bed->script.fail_init_request = n;
     ck_assert_int_eq (
-      bed_alloc_disk (bed, "submit_queues=3 hw_queue_depth=5", true), -EDOM);
+        bed_alloc_disk (bed, "submit_queues=3 hw_queue_depth=5", true), -EDOM);
     ck_assert_uint_eq (bed->script.nr_closes, 1);
     bed_drop (bed);
   }
@@ -99,8 +99,8 @@ END_TEST
 START_TEST (test_disk_tells_what_it_is)
 {
   struct bed *bed
-    = bed_start ("size=12345 submit_queues=3 hw_queue_depth=17 seed=42 "
-                 "blocksize=4096 rotational=1 readonly=1");
+      = bed_start ("size=12345 submit_queues=3 hw_queue_depth=17 seed=42 "
+                   "blocksize=4096 rotational=1 readonly=1");
   const struct blkmq_limits *limits = blkmq_disk_limits (bed->disk);
 
   ck_assert_uint_eq (blkmq_disk_nr_hw_queues (bed->disk), 3);
@@ -109,15 +109,13 @@ START_TEST (test_disk_tells_what_it_is)
   ck_assert_str_eq (blkmq_disk_driver_name (bed->disk), "scripted");
   ck_assert_uint_eq (limits->size_bytes, 12345);
   ck_assert_uint_eq (limits->logical_block_bytes, 4096);
-  ck_assert (limits->rotational && limits->read_only
-             && limits->volatile_cache);
+  ck_assert (limits->rotational && limits->read_only && limits->volatile_cache);
   bed_stop (bed);
 }
 END_TEST
 
 static int
-note_extent (uint64_t offset_bytes, uint64_t bytes, unsigned type,
-             void *opaque)
+note_extent (uint64_t offset_bytes, uint64_t bytes, unsigned type, void *opaque)
 {
   uint64_t *extent = opaque;
 
@@ -132,18 +130,18 @@ START_TEST (test_driver_without_extents_is_all_data)
   struct bed *bed = bed_start ("size=1000");
   uint64_t extent[3] = { 1, 1, 1 };
 
-  ck_assert_int_eq (
-    blkmq_disk_extents (bed->disk, 3, 997, note_extent, extent), 7);
+  ck_assert_int_eq (blkmq_disk_extents (bed->disk, 3, 997, note_extent, extent),
+                    7);
   ck_assert_uint_eq (extent[0], 3);
   ck_assert_uint_eq (extent[1], 997);
   ck_assert_uint_eq (extent[2], 0);
+  ck_assert_int_eq (blkmq_disk_extents (bed->disk, 3, 998, note_extent, extent),
+                    -EINVAL);
   ck_assert_int_eq (
-    blkmq_disk_extents (bed->disk, 3, 998, note_extent, extent), -EINVAL);
-  ck_assert_int_eq (
-    blkmq_disk_extents (bed->disk, UINT64_MAX, 2, note_extent, extent),
-    -EINVAL);
-  ck_assert_int_eq (
-    blkmq_disk_extents (bed->disk, 0, 0, note_extent, extent), -EINVAL);
+      blkmq_disk_extents (bed->disk, UINT64_MAX, 2, note_extent, extent),
+      -EINVAL);
+  ck_assert_int_eq (blkmq_disk_extents (bed->disk, 0, 0, note_extent, extent),
+                    -EINVAL);
   bed_stop (bed);
 }
 END_TEST
@@ -169,7 +167,8 @@ leave_fds (unsigned nr)
   return old;
 }
 
-/* Whichever hctx it fails for; and it works later, ends on the loop included. */
+/* Whichever hctx it fails for; and it works later, ends on the loop included.
+ */
 START_TEST (test_start_may_be_tried_again)
 {
   unsigned nr_fds;
@@ -184,7 +183,7 @@ START_TEST (test_start_may_be_tried_again)
     ck_assert_uint_lt (nr_fds, 64);
     bed->script.on_queue = script_completes_inside;
     ck_assert_int_eq (
-      bed_alloc_disk (bed, "submit_queues=3 irqmode=softirq", false), 0);
+        bed_alloc_disk (bed, "submit_queues=3 irqmode=softirq", false), 0);
     old = leave_fds (nr_fds);
     r = blkmq_disk_start (bed->disk, &error);
     ck_assert_int_eq (setrlimit (RLIMIT_NOFILE, &old), 0);
@@ -192,14 +191,13 @@ START_TEST (test_start_may_be_tried_again)
       ck_assert_int_eq (r, -EMFILE);
       ck_assert_ptr_nonnull (strstr (error.message, "hctx"));
       bed_start_disk (bed);
-    }
-    else {
+    } else {
       bed->submitter = blkmq_submitter_alloc (bed->disk, 0);
       ck_assert_ptr_nonnull (bed->submitter);
     }
     for (unsigned hctx = 0; hctx < 3; hctx++) {
       struct blkmq_submitter *submitter
-        = blkmq_submitter_alloc (bed->disk, hctx);
+          = blkmq_submitter_alloc (bed->disk, hctx);
 
       test_io_init_early (&t, bed, BLKMQ_OP_READ, hctx);
       blkmq_submit (submitter, &t.io);

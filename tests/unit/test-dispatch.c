@@ -72,8 +72,8 @@ START_TEST (test_submitters_spread_over_hctxs)
     test_io_init (&t, bed, BLKMQ_OP_READ, 0);
     blkmq_submit (submitters[i], &t.io);
     ck_assert_uint_eq (
-      blkmq_hctx_index (script_issue (&bed->script, i)->rq->hctx),
-      blkmq_submitter_hctx (submitters[i]));
+        blkmq_hctx_index (script_issue (&bed->script, i)->rq->hctx),
+        blkmq_submitter_hctx (submitters[i]));
     issue_complete (&bed->script, i, BLKMQ_STS_OK);
     blkmq_submitter_free (submitters[i]);
   }
@@ -236,8 +236,8 @@ static void
 device_completes (struct small_device *device, unsigned issue)
 {
   device->room++;
-  ck_assert_int_eq (
-    issue_complete (&device->bed->script, issue, BLKMQ_STS_OK), 0);
+  ck_assert_int_eq (issue_complete (&device->bed->script, issue, BLKMQ_STS_OK),
+                    0);
 }
 
 /* Complete what was taken, oldest first, until all of T has ended; time stands
@@ -256,8 +256,7 @@ run_small_device (struct small_device *device, struct test_io *t, unsigned nr)
       const struct issue *issue = script_issue (script, next);
 
       /* Only the last call for a request can have been the successful one. */
-      if (script_complete (script, issue->rq, issue->token, BLKMQ_STS_OK)
-          < 0)
+      if (script_complete (script, issue->rq, issue->token, BLKMQ_STS_OK) < 0)
         continue;
       device->room++;
       progress = true;
@@ -288,7 +287,7 @@ START_TEST (test_busy_device_is_dispatched_at_the_next_give_back)
   bed_turn (bed);
   ck_assert_uint_le (bed->script.nr_issues, nr + 1);
   nr = bed->script.nr_issues;
-  bed_turn (bed);
+  bed_pass (bed, 1000 * MS);
   ck_assert_uint_eq (bed->script.nr_issues, nr);
 
   device_completes (&device, 0);
@@ -372,48 +371,57 @@ START_TEST (test_busy_host_is_tried_every_3_ms)
 }
 END_TEST
 
-/* Gives back number 0 while it is refusing the third: the room was there, and
- * no give-back will come to tell. */
-static enum blkmq_queue_result
-frees_a_place_while_refusing (struct script *script,
-                              const struct issue *issue)
-{
-  struct small_device *device = script->opaque;
+/* Gives back number 0 while it is refusing, in the AT-th call: the room was
+ * there, and no give-back will come to tell. */
+struct late_device {
+  struct small_device device; /* at the head: a script's opaque is both */
+  unsigned at;
+};
 
-  if (script->nr_issues == 3) {
-    device_completes (device, 0);
+static enum blkmq_queue_result
+frees_a_place_while_refusing (struct script *script, const struct issue *issue)
+{
+  struct late_device *late = script->opaque;
+
+  if (script->nr_issues == late->at) {
+    device_completes (&late->device, 0);
     return BLKMQ_BUSY_DEVICE;
   }
   return takes_while_there_is_room (script, issue);
 }
 
+/* In the first try nobody watches for give-backs yet, from the second on
+ * somebody does. */
 START_TEST (test_give_back_during_busy_is_not_missed)
 {
-  struct small_device device;
-  struct bed *bed = start_small_device (&device, 2, "");
-  struct test_io first, stuck, third;
-  unsigned last;
+  for (unsigned at = 3; at <= 4; at++) {
+    struct late_device late = { .at = at };
+    struct bed *bed = start_small_device (&late.device, 2, "");
+    struct test_io first, stuck, third;
+    unsigned last;
 
-  bed->script.on_queue = frees_a_place_while_refusing;
-  test_io_submit (&first, bed, 0);
-  test_io_submit (&stuck, bed, 1);
-  test_io_submit (&third, bed, 2);
-  assert_ended (&first, BLKMQ_STS_OK);
-  /* Though `stuck' is in flight, and never comes back. */
-  bed_pass (bed, 3 * MS);
-  last = bed->script.nr_issues - 1;
-  ck_assert_uint_ge (last, 3);
-  ck_assert_uint_eq (script_issue (&bed->script, last)->offset_bytes,
-                     2 * BLOCK_BYTES);
-  device_completes (&device, last);
-  assert_ended (&third, BLKMQ_STS_OK);
-  device_completes (&device, 1);
-  bed_stop (bed);
+    bed->script.on_queue = frees_a_place_while_refusing;
+    bed->script.opaque = &late;
+    test_io_submit (&first, bed, 0);
+    test_io_submit (&stuck, bed, 1);
+    test_io_submit (&third, bed, 2);
+    assert_ended (&first, BLKMQ_STS_OK);
+    /* Though `stuck' is in flight, and never comes back. */
+    bed_pass (bed, 3 * MS);
+    last = bed->script.nr_issues - 1;
+    ck_assert_uint_ge (last, at);
+    ck_assert_uint_eq (script_issue (&bed->script, last)->offset_bytes,
+                       2 * BLOCK_BYTES);
+    device_completes (&late.device, last);
+    assert_ended (&third, BLKMQ_STS_OK);
+    device_completes (&late.device, 1);
+    bed_stop (bed);
+  }
 }
 END_TEST
 
 struct busy_pair {
-  struct small_device device; /* at the head: a script's opaque is both */
+  struct small_device device; /* at the head, likewise */
   struct gate gate;
   struct test_io second;
 };
@@ -542,7 +550,7 @@ START_TEST (test_two_refused_at_once_do_not_wait_for_each_other)
       if (issue->offset_bytes < 2 * BLOCK_BYTES
           && script_complete (&bed->script, issue->rq, issue->token,
                               BLKMQ_STS_OK)
-               == 0)
+                 == 0)
         break;
     }
     pair.device.room++;
@@ -608,6 +616,28 @@ START_TEST (test_abort_of_a_pinned_head_lets_the_waiters_go)
 }
 END_TEST
 
+/* Who was ended on the queue is dropped at its turn, and the turn is the next
+ * one's. */
+START_TEST (test_dropped_head_lets_the_others_go)
+{
+  struct bed *bed = bed_start ("");
+  struct test_io t[2];
+  struct request *r;
+
+  blkmq_quiesce (bed->disk);
+  test_io_submit (&t[0], bed, 0);
+  test_io_submit (&t[1], bed, 1);
+  r = bed_hctx (bed, 0)->queue;
+  ck_assert (request_claim (r, BLKMQ_CAUSE_ABORT, BLKMQ_STS_ABORTED));
+  blkmq_unquiesce (bed->disk);
+  assert_ended (&t[0], BLKMQ_STS_ABORTED);
+  ck_assert_uint_eq (bed->script.nr_issues, 1);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  assert_ended (&t[1], BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_refused_request_keeps_its_place)
 {
   struct bed *bed = bed_alloc ();
@@ -617,6 +647,8 @@ START_TEST (test_refused_request_keeps_its_place)
   bed_open (bed, "");
   for (unsigned i = 0; i < 4; i++)
     test_io_submit (&t[i], bed, i);
+  bed_pass (bed, 3 * MS); /* refused once more, with others behind it */
+  ck_assert_uint_eq (bed_stats (bed).busy, 2);
   bed->script.on_queue = NULL;
   bed->script.nr_issues = 0;
   bed_pass (bed, 3 * MS);
@@ -812,21 +844,31 @@ START_TEST (test_submission_inside_give_back_goes_over_the_loop)
 }
 END_TEST
 
-/* However much there is, a turn of the loop does it all. */
+/* However much there is, a turn of the loop does it all: whether the requests
+ * stay with the driver, or end and make room for others. */
 START_TEST (test_long_queue_is_served_to_its_end)
 {
-  struct bed *bed = bed_alloc ();
   static struct test_io t[1000];
 
-  bed->script.on_queue = is_busy;
-  bed_open (bed, "hw_queue_depth=500");
-  for (unsigned i = 0; i < NR (t); i++)
-    test_io_submit (&t[i], bed, i);
-  bed->script.on_queue = script_completes_inside;
-  bed_pass (bed, 3 * MS);
-  for (unsigned i = 0; i < NR (t); i++)
-    assert_ended (&t[i], BLKMQ_STS_OK);
-  bed_stop (bed);
+  for (unsigned ends = 0; ends < 2; ends++) {
+    unsigned nr = ends ? NR (t) : 500;
+    struct bed *bed = bed_alloc ();
+
+    bed->script.on_queue = is_busy;
+    bed_open (bed, "hw_queue_depth=500");
+    for (unsigned i = 0; i < nr; i++)
+      test_io_submit (&t[i], bed, i);
+    bed->script.nr_issues = 0;
+    bed->script.on_queue = ends ? script_completes_inside : NULL;
+    bed_pass (bed, 3 * MS);
+    ck_assert_uint_eq (bed->script.nr_issues, nr);
+    for (unsigned i = 0; i < nr; i++) {
+      if (!ends)
+        issue_complete (&bed->script, i, BLKMQ_STS_OK);
+      assert_ended (&t[i], BLKMQ_STS_OK);
+    }
+    bed_stop (bed);
+  }
 }
 END_TEST
 
@@ -842,8 +884,7 @@ START_TEST (test_softirq_ends_on_the_loop_in_order)
   for (unsigned i = 0; i < NR (t); i++)
     test_io_submit_early (&t[i], bed, i);
   for (unsigned i = 0; i < NR (t); i++)
-    ck_assert_int_eq (issue_complete (&bed->script, order[i], BLKMQ_STS_OK),
-                      0);
+    ck_assert_int_eq (issue_complete (&bed->script, order[i], BLKMQ_STS_OK), 0);
   for (unsigned i = 0; i < NR (t); i++)
     assert_not_ended (&t[i]);
   bed_turn (bed);
@@ -877,8 +918,8 @@ static enum blkmq_queue_result
 fails_for_block_9 (struct script *script, const struct issue *issue)
 {
   enum blkmq_status status = issue->offset_bytes == 9 * BLOCK_BYTES
-                               ? BLKMQ_STS_MEDIUM
-                               : BLKMQ_STS_OK;
+                                 ? BLKMQ_STS_MEDIUM
+                                 : BLKMQ_STS_OK;
 
   require (script_complete (script, issue->rq, issue->token, status) == 0);
   return BLKMQ_QUEUED;
@@ -889,28 +930,27 @@ START_TEST (test_sync_forms_return_the_status)
   struct bed *bed = bed_alloc ();
   char data[BLOCK_BYTES] = { 0 };
   static const enum blkmq_op ops[]
-    = { BLKMQ_OP_READ, BLKMQ_OP_WRITE, BLKMQ_OP_FLUSH, BLKMQ_OP_DISCARD,
-        BLKMQ_OP_WRITE_ZEROES, BLKMQ_OP_READ };
+      = { BLKMQ_OP_READ,    BLKMQ_OP_WRITE,        BLKMQ_OP_FLUSH,
+          BLKMQ_OP_DISCARD, BLKMQ_OP_WRITE_ZEROES, BLKMQ_OP_READ };
 
   bed->script.on_queue = fails_for_block_9;
   bed_open_threads (bed, "irqmode=softirq");
   ck_assert_int_eq (blkmq_read (bed->submitter, data, sizeof data, 512), 0);
   ck_assert_int_eq (
-    blkmq_write (bed->submitter, data, sizeof data, 512, BLKMQ_IO_FUA), 0);
+      blkmq_write (bed->submitter, data, sizeof data, 512, BLKMQ_IO_FUA), 0);
   ck_assert_int_eq (blkmq_flush (bed->submitter), 0);
   ck_assert_int_eq (blkmq_discard (bed->submitter, 512, 512), 0);
   ck_assert_int_eq (
-    blkmq_write_zeroes (bed->submitter, 512, 512, BLKMQ_IO_NOUNMAP), 0);
+      blkmq_write_zeroes (bed->submitter, 512, 512, BLKMQ_IO_NOUNMAP), 0);
   ck_assert_int_eq (
-    blkmq_read (bed->submitter, data, sizeof data, 9 * BLOCK_BYTES),
-    -ENODATA);
+      blkmq_read (bed->submitter, data, sizeof data, 9 * BLOCK_BYTES),
+      -ENODATA);
   ck_assert_int_eq (blkmq_read (bed->submitter, data, 3, 0), -EINVAL);
   ck_assert_uint_eq (bed->script.nr_issues, NR (ops));
   for (unsigned i = 0; i < NR (ops); i++)
     ck_assert_uint_eq (script_issue (&bed->script, i)->op, ops[i]);
   ck_assert_uint_eq (script_issue (&bed->script, 1)->flags, BLKMQ_IO_FUA);
-  ck_assert_uint_eq (script_issue (&bed->script, 4)->flags,
-                     BLKMQ_IO_NOUNMAP);
+  ck_assert_uint_eq (script_issue (&bed->script, 4)->flags, BLKMQ_IO_NOUNMAP);
   blkmq_disk_remove (bed->disk);
   ck_assert_int_eq (blkmq_flush (bed->submitter), -ENODEV);
   bed_stop (bed);
@@ -1024,6 +1064,7 @@ make_suite (void)
   tcase_add_test (tcase, test_two_refused_at_once_do_not_wait_for_each_other);
   tcase_add_test (tcase, test_abort_of_the_refused_head_lets_the_others_go);
   tcase_add_test (tcase, test_abort_of_a_pinned_head_lets_the_waiters_go);
+  tcase_add_test (tcase, test_dropped_head_lets_the_others_go);
   tcase_add_test (tcase, test_refused_request_keeps_its_place);
 
   tcase = harness_case (suite, "requeue");

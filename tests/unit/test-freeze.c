@@ -49,6 +49,19 @@ call_freeze (void *opaque)
   return NULL;
 }
 
+/* How often whoever waits for the disk to drain was told to look again.  It
+ * would look by itself sooner or later, but that is not how it should be. */
+static uint64_t
+nr_drain_events (struct bed *bed)
+{
+  uint64_t nr;
+
+  pthread_mutex_lock (&bed->disk->drain_lock);
+  nr = bed->disk->drain_events;
+  pthread_mutex_unlock (&bed->disk->drain_lock);
+  return nr;
+}
+
 static bool
 has_flag (struct bed *bed, unsigned flag)
 {
@@ -224,8 +237,7 @@ submit_until_told (void *opaque)
   char data[BLOCK_BYTES];
 
   while (!toggling->quit)
-    require (blkmq_read (toggling->bed->submitter, data, sizeof data, 0)
-             == 0);
+    require (blkmq_read (toggling->bed->submitter, data, sizeof data, 0) == 0);
   return NULL;
 }
 
@@ -281,6 +293,7 @@ freeze_waits_for_the_end (const char *keys, bool pin)
   struct blkmq_request *rq = NULL;
   pthread_t freezer;
   struct test_io t;
+  uint64_t nr_events;
   unsigned before;
 
   test_io_submit_early (&t, bed, 0);
@@ -288,6 +301,7 @@ freeze_waits_for_the_end (const char *keys, bool pin)
     rq = blkmq_request_get (bed->disk, script_issue (&bed->script, 0)->token);
   freezer = thread_start (call_freeze, &call);
   await (has_flag (bed, HCTX_FROZEN));
+  nr_events = nr_drain_events (bed);
   before = bed_event (bed);
   issue_complete (&bed->script, 0, BLKMQ_STS_OK);
   bed_pass (bed, 1 * MS);
@@ -297,6 +311,7 @@ freeze_waits_for_the_end (const char *keys, bool pin)
     blkmq_request_put (rq);
   }
   assert_ended (&t, BLKMQ_STS_OK);
+  ck_assert_uint_gt (nr_drain_events (bed), nr_events);
   thread_join (freezer);
   ck_assert_int_eq (call.result, 0);
   ck_assert_uint_gt (call.returned, before);
@@ -355,6 +370,67 @@ START_TEST (test_frozen_disk_lets_new_ios_wait)
     bed_turn (bed);
     assert_ended (&t[i], BLKMQ_STS_OK);
   }
+  bed_stop (bed);
+}
+END_TEST
+
+/* T has found the disk frozen, and stands at the lock of the wait list, which
+ * is empty. */
+static pthread_t
+submit_up_to_the_list (struct bed *bed, struct test_io *t)
+{
+  struct blkmq_hctx *h = bed_hctx (bed, 0);
+  uint64_t nr_events;
+  pthread_t thread;
+
+  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
+  nr_events = nr_drain_events (bed);
+  test_io_init (t, bed, BLKMQ_OP_READ, 0);
+  pthread_mutex_lock (&h->lock);
+  thread = thread_start (submit_one, t);
+  /* It tells of the tag that it has given back. */
+  await (nr_drain_events (bed) > nr_events);
+  return thread;
+}
+
+/* An unfreeze that comes just then finds nobody waiting. */
+START_TEST (test_unfreeze_does_not_miss_one_on_its_way_to_the_list)
+{
+  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct blkmq_hctx *h = bed_hctx (bed, 0);
+  pthread_t thread;
+  struct test_io t;
+
+  thread = submit_up_to_the_list (bed, &t);
+  /* What unfreeze does, as long as nobody is on the list. */
+  atomic_fetch_and (&h->flags, ~HCTX_FROZEN);
+  bed->disk->freeze_depth = 0;
+  pthread_mutex_unlock (&h->lock);
+  thread_join (thread);
+  bed_turn (bed);
+  ck_assert_uint_eq (bed->script.nr_issues, 1);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
+/* Nor does an abort of all that the submitter has. */
+START_TEST (test_abort_does_not_miss_one_on_its_way_to_the_list)
+{
+  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct blkmq_hctx *h = bed_hctx (bed, 0);
+  pthread_t thread;
+  struct test_io t;
+
+  thread = submit_up_to_the_list (bed, &t);
+  /* What it does before it looks at the list. */
+  bed->submitter->abort_epoch++;
+  pthread_mutex_unlock (&h->lock);
+  thread_join (thread);
+  assert_ended (&t, BLKMQ_STS_ABORTED);
+  blkmq_unfreeze (bed->disk);
+  ck_assert_uint_eq (bed->script.nr_issues, 0);
   bed_stop (bed);
 }
 END_TEST
@@ -450,13 +526,16 @@ START_TEST (test_waiting_freeze_notices_a_timeout)
   struct call call = { .bed = bed };
   pthread_t freezer;
   struct test_io t;
+  uint64_t nr_events;
 
   bed->script.on_timeout = says_held;
   bed_open (bed, "io_timeout=100");
   test_io_submit_early (&t, bed, 0);
   freezer = thread_start (call_freeze, &call);
   await (has_flag (bed, HCTX_FROZEN));
+  nr_events = nr_drain_events (bed);
   bed_pass (bed, 100 * MS);
+  ck_assert_uint_gt (nr_drain_events (bed), nr_events);
   thread_join (freezer);
   ck_assert_int_eq (call.result, 1);
   blkmq_unfreeze (bed->disk);
@@ -476,7 +555,7 @@ START_TEST (test_freeze_of_a_removed_disk_fails)
 END_TEST
 
 /* ------------------------------------------------------------------------ */
-/* Letting go from callbacks: unquiesce and unfreeze do not block               */
+/* Letting go from callbacks: unquiesce and unfreeze do not block */
 
 static void
 unquiesces (struct test_io *t)
@@ -651,7 +730,7 @@ fill_all_states (struct all_states *all)
 
   test_io_init (&all->split, bed, BLKMQ_OP_WRITE, 8);
   all->split.segment
-    = (struct iovec){ all->split_data, sizeof all->split_data };
+      = (struct iovec){ all->split_data, sizeof all->split_data };
   all->split.io.bytes = sizeof all->split_data;
   blkmq_submit (bed->submitter, &all->split.io);
   test_io_submit (&all->waiting_late, bed, 30);
@@ -673,9 +752,8 @@ remove_in_all_states (const char *keys)
   bed_open (bed, keys);
   fill_all_states (all);
   stats = bed_stats (bed);
-  ck_assert_uint_eq (stats.in_flight[BLKMQ_OP_READ]
-                       + stats.in_flight[BLKMQ_OP_WRITE],
-                     11);
+  ck_assert_uint_eq (
+      stats.in_flight[BLKMQ_OP_READ] + stats.in_flight[BLKMQ_OP_WRITE], 11);
   ck_assert_uint_eq (stats.waiting, 3);
 
   blkmq_disk_remove (bed->disk);
@@ -940,6 +1018,9 @@ make_suite (void)
   tcase_add_test (tcase, test_freeze_waits_for_answer_and_give_back);
   tcase_add_test (tcase, test_freeze_waits_for_references);
   tcase_add_test (tcase, test_frozen_disk_lets_new_ios_wait);
+  tcase_add_test (tcase,
+                  test_unfreeze_does_not_miss_one_on_its_way_to_the_list);
+  tcase_add_test (tcase, test_abort_does_not_miss_one_on_its_way_to_the_list);
   tcase_add_test (tcase, test_freeze_nests);
   tcase_add_test (tcase, test_freeze_lists_what_is_held_after_a_timeout);
   tcase_add_test (tcase, test_waiting_freeze_notices_a_timeout);

@@ -225,7 +225,7 @@ submit_and_run (struct bed *bed, struct ev_loop *loop)
 START_TEST (test_lent_loop_ends_requests_on_its_thread)
 {
   static const char *const modes[]
-    = { "irqmode=softirq", "irqmode=timer completion_nsec=1ms" };
+      = { "irqmode=softirq", "irqmode=timer completion_nsec=1ms" };
 
   for (size_t i = 0; i < NR (modes); i++) {
     struct ev_loop *loop = new_loop ();
@@ -301,8 +301,7 @@ tries_to_block (struct ev_loop *loop, ev_timer *w, int revents)
   struct on_loop *on_loop = w->data;
   char data[BLOCK_BYTES];
 
-  on_loop->result
-    = blkmq_read (on_loop->bed->submitter, data, sizeof data, 0);
+  on_loop->result = blkmq_read (on_loop->bed->submitter, data, sizeof data, 0);
   if (on_loop->remove)
     blkmq_disk_remove (on_loop->bed->disk);
   ev_break (loop, EVBREAK_ALL);

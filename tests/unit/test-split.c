@@ -179,9 +179,9 @@ check_range_refused (struct bed *bed, enum blkmq_op op, uint64_t offset_bytes,
 START_TEST (test_io_out_of_bounds_or_unaligned_is_refused)
 {
   struct bed *bed = bed_start ("");
-  static const enum blkmq_op ops[] = { BLKMQ_OP_READ, BLKMQ_OP_WRITE,
-                                       BLKMQ_OP_DISCARD,
-                                       BLKMQ_OP_WRITE_ZEROES };
+  static const enum blkmq_op ops[]
+      = { BLKMQ_OP_READ, BLKMQ_OP_WRITE, BLKMQ_OP_DISCARD,
+          BLKMQ_OP_WRITE_ZEROES };
 
   for (size_t i = 0; i < NR (ops); i++) {
     check_range_refused (bed, ops[i], 0, 0);
@@ -199,7 +199,7 @@ START_TEST (test_io_out_of_bounds_or_unaligned_is_refused)
   check_range_refused (bed, BLKMQ_OP_FLUSH, 0, BLOCK_BYTES);
   check_range_refused (bed, BLKMQ_OP_FLUSH, BLOCK_BYTES, 0);
   check_range_refused (bed, BLKMQ_NR_OPS, 0, BLOCK_BYTES);
-  check_range_refused (bed, (enum blkmq_op)-1, 0, BLOCK_BYTES);
+  check_range_refused (bed, (enum blkmq_op) - 1, 0, BLOCK_BYTES);
   bed_stop (bed);
 }
 END_TEST
@@ -209,17 +209,15 @@ START_TEST (test_io_with_wrong_segments_is_refused)
 {
   struct bed *bed = bed_start ("");
   static char data[4 * BLOCK_BYTES];
-  struct iovec segments[3] = { { data, BLOCK_BYTES / 2 },
-                               { data, 0 },
-                               { data, BLOCK_BYTES / 2 } };
+  struct iovec segments[3]
+      = { { data, BLOCK_BYTES / 2 }, { data, 0 }, { data, BLOCK_BYTES / 2 } };
   struct test_io t;
 
   for (unsigned wrong = 0; wrong < 3; wrong++) {
     test_io_init_early (&t, bed, BLKMQ_OP_WRITE, 0);
     t.io.segments = segments;
     t.io.nr_segments = wrong == 0 ? 2 : 3;
-    segments[2].iov_len
-      = BLOCK_BYTES / 2 - (wrong == 1) + (wrong == 2);
+    segments[2].iov_len = BLOCK_BYTES / 2 - (wrong == 1) + (wrong == 2);
     check_refused (bed, &t, BLKMQ_STS_INVAL);
   }
   test_io_init_early (&t, bed, BLKMQ_OP_READ, 0);
@@ -304,8 +302,8 @@ END_TEST
 
 START_TEST (test_flags_reach_the_driver)
 {
-  struct bed *bed = start_storing (checks_and_completes, 0, 0, 1 << 20,
-                                   "max_sectors=1");
+  struct bed *bed
+      = start_storing (checks_and_completes, 0, 0, 1 << 20, "max_sectors=1");
   static char data[2 * BLOCK_BYTES];
   struct test_io t;
 
@@ -327,8 +325,8 @@ END_TEST
 
 START_TEST (test_max_sectors_splits)
 {
-  struct bed *bed = start_storing (checks_and_keeps, 0, 0, 1 << 20,
-                                   "max_sectors=8");
+  struct bed *bed
+      = start_storing (checks_and_keeps, 0, 0, 1 << 20, "max_sectors=8");
   struct test_io t;
 
   submit_blocks (&t, bed, BLKMQ_OP_WRITE, 3, 20);
@@ -343,16 +341,15 @@ START_TEST (test_max_sectors_splits)
   issue_complete (&bed->script, 1, BLKMQ_STS_OK);
   assert_ended (&t, BLKMQ_STS_OK);
   ck_assert_uint_eq (bed_stats (bed).ios[BLKMQ_OP_WRITE], 3);
-  ck_assert_uint_eq (bed_stats (bed).bytes[BLKMQ_OP_WRITE],
-                     20 * BLOCK_BYTES);
+  ck_assert_uint_eq (bed_stats (bed).bytes[BLKMQ_OP_WRITE], 20 * BLOCK_BYTES);
   bed_stop (bed);
 }
 END_TEST
 
 START_TEST (test_io_that_fits_is_not_split)
 {
-  struct bed *bed = start_storing (checks_and_keeps, 0, 0, 1 << 20,
-                                   "max_sectors=8");
+  struct bed *bed
+      = start_storing (checks_and_keeps, 0, 0, 1 << 20, "max_sectors=8");
   struct test_io t;
 
   submit_blocks (&t, bed, BLKMQ_OP_WRITE, 3, 8);
@@ -444,8 +441,8 @@ END_TEST
 
 START_TEST (test_first_error_of_any_part_is_the_ios)
 {
-  struct bed *bed = start_storing (checks_and_keeps, 0, 0, 1 << 20,
-                                   "max_sectors=1");
+  struct bed *bed
+      = start_storing (checks_and_keeps, 0, 0, 1 << 20, "max_sectors=1");
   struct test_io t;
 
   submit_blocks (&t, bed, BLKMQ_OP_WRITE, 0, 4);
@@ -532,8 +529,8 @@ aborts_the_io (struct script *script, const struct issue *issue)
 
 START_TEST (test_no_part_starts_after_an_abort)
 {
-  static const char *const keys[] = { "max_sectors=1 hw_queue_depth=8",
-                                      "max_sectors=1 hw_queue_depth=1" };
+  static const char *const keys[]
+      = { "max_sectors=1 hw_queue_depth=8", "max_sectors=1 hw_queue_depth=1" };
 
   for (size_t i = 0; i < NR (keys); i++) {
     struct bed *bed = bed_alloc ();
@@ -619,7 +616,8 @@ cut (struct random_io *r, struct rng *rng, size_t bytes)
     size_t left = bytes - at, len = left;
 
     if (i < nr - 1)
-      len = rng_percent (rng, 10) ? 0 : rng_below (rng, 2 * left / (nr - i) + 1);
+      len = rng_percent (rng, 10) ? 0
+                                  : rng_below (rng, 2 * left / (nr - i) + 1);
     if (len > left)
       len = left;
     r->segments[i] = (struct iovec){ &r->data[at], len };
@@ -634,8 +632,7 @@ static bool
 can_be_cut (const struct random_io *r, const struct blkmq_limits *limits)
 {
   size_t done = 0, block = limits->logical_block_bytes;
-  bool has_data
-    = r->t.io.op == BLKMQ_OP_READ || r->t.io.op == BLKMQ_OP_WRITE;
+  bool has_data = r->t.io.op == BLKMQ_OP_READ || r->t.io.op == BLKMQ_OP_WRITE;
 
   if (!has_data || r->t.io.nr_segments <= limits->max_segments)
     return true;
@@ -667,8 +664,8 @@ static void
 prepare (struct random_io *r, struct bed *bed, struct rng *rng)
 {
   static const enum blkmq_op ops[]
-    = { BLKMQ_OP_READ, BLKMQ_OP_WRITE, BLKMQ_OP_READ,
-        BLKMQ_OP_WRITE, BLKMQ_OP_DISCARD, BLKMQ_OP_WRITE_ZEROES };
+      = { BLKMQ_OP_READ,  BLKMQ_OP_WRITE,   BLKMQ_OP_READ,
+          BLKMQ_OP_WRITE, BLKMQ_OP_DISCARD, BLKMQ_OP_WRITE_ZEROES };
   unsigned nr_blocks = 1 + (unsigned)rng_below (rng, MAX_IO_BLOCKS);
   uint64_t block = rng_below (rng, DISK_BYTES / BLOCK_BYTES - nr_blocks + 1);
 
@@ -703,8 +700,7 @@ check_effect (const struct random_io *r)
 
 static void
 run_random (const char *keys, uint32_t max_transfer_bytes,
-            uint32_t max_segments, uint64_t max_discard_bytes,
-            uint64_t stream)
+            uint32_t max_segments, uint64_t max_discard_bytes, uint64_t stream)
 {
   struct bed *bed = start_storing (checks_and_keeps, max_transfer_bytes,
                                    max_segments, max_discard_bytes, keys);
@@ -750,8 +746,8 @@ START_TEST (test_random_ios_leave_what_the_shadow_holds)
 {
   run_random ("hw_queue_depth=64", 0, 0, 1 << 20, 1);
   run_random ("hw_queue_depth=64 max_sectors=7", 0, 0, 5 * BLOCK_BYTES, 2);
-  run_random ("hw_queue_depth=3", 9 * BLOCK_BYTES + 100, 5,
-              2 * BLOCK_BYTES + 1, 3);
+  run_random ("hw_queue_depth=3", 9 * BLOCK_BYTES + 100, 5, 2 * BLOCK_BYTES + 1,
+              3);
   run_random ("hw_queue_depth=1 max_sectors=1", 0, 9, BLOCK_BYTES, 4);
 }
 END_TEST

@@ -170,8 +170,7 @@ START_TEST (test_hctxs_count_apart_and_any_is_the_sum)
   unsigned n = 0;
 
   for (unsigned hctx = 0; hctx < 3; hctx++) {
-    struct blkmq_submitter *submitter
-      = blkmq_submitter_alloc (bed->disk, hctx);
+    struct blkmq_submitter *submitter = blkmq_submitter_alloc (bed->disk, hctx);
 
     for (unsigned i = 0; i <= hctx; i++) {
       struct test_io t;
@@ -186,8 +185,7 @@ START_TEST (test_hctxs_count_apart_and_any_is_the_sum)
   for (unsigned hctx = 0; hctx < 3; hctx++) {
     ck_assert_int_eq (blkmq_disk_stats (bed->disk, hctx, &stats), 0);
     ck_assert_uint_eq (stats.ios[BLKMQ_OP_READ], hctx + 1);
-    ck_assert_uint_eq (stats.bytes[BLKMQ_OP_READ],
-                       (hctx + 1) * BLOCK_BYTES);
+    ck_assert_uint_eq (stats.bytes[BLKMQ_OP_READ], (hctx + 1) * BLOCK_BYTES);
     ck_assert_uint_eq (stats.stale_tokens, hctx + 1);
   }
   stats = bed_stats (bed);
@@ -211,9 +209,8 @@ struct shared {
 static enum blkmq_queue_result
 fails_odd_blocks (struct script *script, const struct issue *issue)
 {
-  enum blkmq_status status = issue->offset_bytes / BLOCK_BYTES % 2
-                               ? BLKMQ_STS_MEDIUM
-                               : BLKMQ_STS_OK;
+  enum blkmq_status status
+      = issue->offset_bytes / BLOCK_BYTES % 2 ? BLKMQ_STS_MEDIUM : BLKMQ_STS_OK;
 
   require (script_complete (script, issue->rq, issue->token, status) == 0);
   return BLKMQ_QUEUED;
@@ -264,10 +261,8 @@ START_TEST (test_counters_are_exact_with_many_threads)
   stats = bed_stats (bed);
   ck_assert_uint_eq (shared.nr_ok + shared.nr_bad + shared.nr_invalid,
                      NR_WRITERS * NR_EACH);
-  ck_assert_uint_eq (stats.ios[BLKMQ_OP_WRITE],
-                     shared.nr_ok + shared.nr_bad);
-  ck_assert_uint_eq (stats.bytes[BLKMQ_OP_WRITE],
-                     shared.nr_ok * BLOCK_BYTES);
+  ck_assert_uint_eq (stats.ios[BLKMQ_OP_WRITE], shared.nr_ok + shared.nr_bad);
+  ck_assert_uint_eq (stats.bytes[BLKMQ_OP_WRITE], shared.nr_ok * BLOCK_BYTES);
   ck_assert_uint_eq (stats.errors[BLKMQ_STS_MEDIUM], shared.nr_bad);
   ck_assert_uint_eq (stats.rejected[BLKMQ_STS_INVAL], shared.nr_invalid);
   bed_stop (bed);
@@ -301,8 +296,7 @@ START_TEST (test_statuses_have_names_and_errnos)
   ck_assert_uint_eq (NR (wanted), BLKMQ_NR_STATUSES);
   for (size_t i = 0; i < NR (wanted); i++) {
     ck_assert_str_eq (blkmq_status_name (wanted[i].status), wanted[i].name);
-    ck_assert_int_eq (blkmq_status_to_errno (wanted[i].status),
-                      wanted[i].err);
+    ck_assert_int_eq (blkmq_status_to_errno (wanted[i].status), wanted[i].err);
   }
   ck_assert_str_eq (blkmq_op_name (BLKMQ_OP_READ), "read");
   ck_assert_str_eq (blkmq_op_name (BLKMQ_OP_WRITE_ZEROES), "write_zeroes");
@@ -315,7 +309,7 @@ END_TEST
 START_TEST (test_unknown_numbers_have_a_name_too)
 {
   ck_assert_str_eq (blkmq_status_name (BLKMQ_NR_STATUSES), "unknown");
-  ck_assert_str_eq (blkmq_status_name ((enum blkmq_status)-1), "unknown");
+  ck_assert_str_eq (blkmq_status_name ((enum blkmq_status) - 1), "unknown");
   ck_assert_int_eq (blkmq_status_to_errno (BLKMQ_NR_STATUSES), EIO);
   ck_assert_str_eq (blkmq_op_name (BLKMQ_NR_OPS), "unknown");
   ck_assert_str_eq (blkmq_cause_name (BLKMQ_NR_CAUSES), "unknown");

@@ -183,7 +183,7 @@ accept_command (struct crowd *crowd, const struct issue *issue, bool is_hung)
   pthread_mutex_lock (&crowd->lock);
   require (crowd->nr_commands < crowd->max_commands);
   crowd->commands[crowd->nr_commands++]
-    = (struct command){ issue->rq, issue->token, is_hung };
+      = (struct command){ issue->rq, issue->token, is_hung };
   pthread_mutex_unlock (&crowd->lock);
 }
 
@@ -222,9 +222,9 @@ stress_queue_rq (struct script *script, const struct issue *issue)
     return BLKMQ_QUEUED;
   }
   if (dice < 35) {
-    require (script_complete (script, issue->rq, issue->token,
-                              any_status (crowd))
-             == 0);
+    require (
+        script_complete (script, issue->rq, issue->token, any_status (crowd))
+        == 0);
     remember_old (crowd, &command);
     /* Once more, in one way or another. */
     if (dice < 17)
@@ -283,13 +283,11 @@ take_command (struct crowd *crowd, struct command *command, bool *is_old)
   *is_old = percent (crowd, 5);
   pthread_mutex_lock (&crowd->lock);
   if (*is_old && crowd->nr_old > 0) {
-    unsigned nr
-      = crowd->nr_old < NR_OLD_TOKENS ? crowd->nr_old : NR_OLD_TOKENS;
+    unsigned nr = crowd->nr_old < NR_OLD_TOKENS ? crowd->nr_old : NR_OLD_TOKENS;
 
     *command = crowd->old[below (crowd, nr)];
     found = true;
-  }
-  else if (crowd->nr_commands > 0) {
+  } else if (crowd->nr_commands > 0) {
     *is_old = false;
     start = (unsigned)below (crowd, crowd->nr_commands);
     for (unsigned i = 0; i < crowd->nr_commands && !found; i++) {
@@ -520,8 +518,7 @@ run_controller (void *opaque)
       await_pause ();
       require (nr_inside_queue_rq (crowd) == 0);
       blkmq_unquiesce (disk);
-    }
-    else {
+    } else {
       r = blkmq_freeze (disk, held, NR (held));
       if (r == -ENODEV)
         break;
@@ -555,9 +552,8 @@ run_looper (void *opaque)
 static void
 open_at_random (struct crowd *crowd)
 {
-  static const char *const modes[]
-    = { "irqmode=none", "irqmode=softirq",
-        "irqmode=timer completion_nsec=20us" };
+  static const char *const modes[] = { "irqmode=none", "irqmode=softirq",
+                                       "irqmode=timer completion_nsec=20us" };
   struct bed *bed = bed_alloc ();
   unsigned nr_hctxs = 1 + (unsigned)below (crowd, 4);
   unsigned depth = 1 + (unsigned)below (crowd, 8);
@@ -568,8 +564,7 @@ open_at_random (struct crowd *crowd)
   crowd->max_commands = nr_hctxs * depth;
   crowd->commands = calloc (crowd->max_commands, sizeof crowd->commands[0]);
   require (crowd->commands != NULL);
-  bed->script.driver
-    = percent (crowd, 50) ? "scripted" : "scripted-complete";
+  bed->script.driver = percent (crowd, 50) ? "scripted" : "scripted-complete";
   bed->script.on_queue = stress_queue_rq;
   bed->script.on_timeout = stress_timeout;
   bed->script.on_stop = stress_stop;
@@ -583,8 +578,7 @@ open_at_random (struct crowd *crowd)
   else
     bed_open_threads (bed, keys);
   for (unsigned i = 0; i < NR_SUBMITTERS; i++) {
-    crowd->submitters[i]
-      = blkmq_submitter_alloc (bed->disk, BLKMQ_HCTX_ANY);
+    crowd->submitters[i] = blkmq_submitter_alloc (bed->disk, BLKMQ_HCTX_ANY);
     require (crowd->submitters[i] != NULL);
   }
 }
@@ -715,7 +709,7 @@ START_TEST (test_everything_at_once)
 {
   const char *given = getenv ("BLKMQ_STRESS");
   unsigned long rounds
-    = given != NULL ? strtoul (given, NULL, 10) : DEFAULT_ROUNDS;
+      = given != NULL ? strtoul (given, NULL, 10) : DEFAULT_ROUNDS;
   struct blkmq_stats sum;
 
   memset (&sum, 0, sizeof sum);

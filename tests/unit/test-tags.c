@@ -197,8 +197,7 @@ START_TEST (test_waiters_are_served_in_order)
      * the tags. */
     ck_assert_int_eq (issue_complete (&bed->script, i ^ 1, BLKMQ_STS_OK), 0);
     bed_turn (bed);
-    ck_assert_uint_eq (bed->script.nr_issues,
-                       i + 3 < NR (t) ? i + 3 : NR (t));
+    ck_assert_uint_eq (bed->script.nr_issues, i + 3 < NR (t) ? i + 3 : NR (t));
   }
   for (unsigned i = 0; i < NR (t); i++) {
     ck_assert_uint_eq (script_issue (&bed->script, i)->offset_bytes,
@@ -353,7 +352,7 @@ static bool
 sleeps (struct waiter *w)
 {
   struct completion *c
-    = bed_stats (w->t.bed).waiting > 0 ? w->t.io.priv.tag_wait : NULL;
+      = bed_stats (w->t.bed).waiting > 0 ? w->t.io.priv.tag_wait : NULL;
 
   return c != NULL && atomic_load (&c->state) == 1;
 }
@@ -475,16 +474,14 @@ check_that_all_refuse (struct bed *bed)
   test_io_init (&t, bed, BLKMQ_OP_READ, 0);
   require (blkmq_submit_wait (bed->submitter, &t.io) == -EDEADLK);
   require (blkmq_submit_sync (bed->submitter, &t.io) == -EDEADLK);
-  require (blkmq_submit_sync_while (bed->submitter, &t.io, 1, keep_waiting,
-                                    NULL)
-           == -EDEADLK);
+  require (
+      blkmq_submit_sync_while (bed->submitter, &t.io, 1, keep_waiting, NULL)
+      == -EDEADLK);
   require (blkmq_read (bed->submitter, t.data, BLOCK_BYTES, 0) == -EDEADLK);
-  require (blkmq_write (bed->submitter, t.data, BLOCK_BYTES, 0, 0)
-           == -EDEADLK);
+  require (blkmq_write (bed->submitter, t.data, BLOCK_BYTES, 0, 0) == -EDEADLK);
   require (blkmq_flush (bed->submitter) == -EDEADLK);
   require (blkmq_discard (bed->submitter, BLOCK_BYTES, 0) == -EDEADLK);
-  require (blkmq_write_zeroes (bed->submitter, BLOCK_BYTES, 0, 0)
-           == -EDEADLK);
+  require (blkmq_write_zeroes (bed->submitter, BLOCK_BYTES, 0, 0) == -EDEADLK);
   require (blkmq_quiesce (bed->disk) == -EDEADLK);
   require (blkmq_freeze (bed->disk, NULL, 0) == -EDEADLK);
 
@@ -616,8 +613,7 @@ START_TEST (test_one_tag_serves_1024_ios_of_many_threads)
   /* Each submitter's own order was kept: its ios follow its others on the
    * list. */
   for (unsigned n = 0; n < CROWD_THREADS * CROWD_IOS; n++) {
-    uint64_t block
-      = script_issue (&bed->script, n)->offset_bytes / BLOCK_BYTES;
+    uint64_t block = script_issue (&bed->script, n)->offset_bytes / BLOCK_BYTES;
     bool found = false;
 
     for (unsigned i = 0; i < CROWD_THREADS && !found; i++) {

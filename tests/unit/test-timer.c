@@ -322,8 +322,7 @@ START_TEST (test_stale_timer_is_counted_and_touches_nothing)
   ck_assert_int_eq (issue_complete (&bed->script, 1, BLKMQ_STS_OK), 0);
   bed_pass (bed, 1 * MS);
   assert_ended (&second, BLKMQ_STS_OK);
-  ck_assert_uint_eq (
-    bed_stats (bed).lost_claims[BLKMQ_CAUSE_COMPLETE], 0);
+  ck_assert_uint_eq (bed_stats (bed).lost_claims[BLKMQ_CAUSE_COMPLETE], 0);
   bed_stop (bed);
 }
 END_TEST
