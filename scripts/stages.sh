@@ -65,18 +65,26 @@ sanitizer_environment ()
 }
 
 # nbdkit is not built with the sanitizer, so its runtime must be loaded ahead
-# of everything else.  The tests that start nbdkit take it from $NBDKIT.
-# Leaks: nbdkit has some of its own, see leaks_of.
-with_asan_nbdkit ()
+# of everything else.  Under it nbdkit 1.32 (with its own plugins, too) hangs
+# in exit once it has printed the text of an errno: a destructor of gnutls'
+# p11-kit calls freelocale and waits for a lock.  At exit nobody needs that.
+# Sets asan_preload.
+asan_preload=
+prepare_asan_nbdkit ()
 {
   make_scratch
+  gcc -shared -fPIC -w -o "$scratch/freelocale.so" -xc - \
+    <<<'void freelocale (void *locale) { (void)locale; }'
+  asan_preload="$(gcc -print-file-name=libasan.so) $scratch/freelocale.so"
+  # Leaks: nbdkit has some of its own, see leaks_of.
   cat >"$scratch/nbdkit" <<EOF
 #!/bin/bash
-export LD_PRELOAD=$(gcc -print-file-name=libasan.so)
+export LD_PRELOAD='$asan_preload'
 export ASAN_OPTIONS=detect_leaks=0:\${ASAN_OPTIONS-}
 exec nbdkit "\$@"
 EOF
   chmod +x "$scratch/nbdkit"
+  # The tests take nbdkit from here.
   export NBDKIT=$scratch/nbdkit
 }
 
@@ -93,7 +101,7 @@ leaks_of ()
 {
   local log=$scratch/leaks
   rm -f "$scratch/pid" "$scratch/leaking"
-  LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=1 \
+  LD_PRELOAD=$asan_preload ASAN_OPTIONS=detect_leaks=1 \
     nbdkit -f -U "$scratch/leaking" -P "$scratch/pid" --exit-with-parent \
     "$(built_file plugin build-asan)" size=64M "$@" >"$log" 2>&1 &
   server=$!
@@ -117,17 +125,16 @@ leaks_of ()
   fi
 }
 
-# The plugin in a foreign process: not all of the shell tests, of which each
-# takes its time under the sanitizer, and none whose clients vanish.  (After
-# those nbdkit hangs in the exit of a library of its own, with any plugin.)
-with_plugin='^tests/(nbd/test-m|shell/test-(io|nbdcopy|qemu-io|size|blocksize))'
+# The plugin in a foreign process.  Not all of the shell tests, of which each
+# takes its time under the sanitizer: those that reach most of the plugin.
+with_plugin='^tests/(nbd/|shell/test-(io|nbdcopy|qemu-io|size|blocksize|stuck))'
 
 stage_asan ()
 {
   local keys
   build_tree build-asan --enable-sanitizer=address
   sanitizer_environment
-  with_asan_nbdkit
+  prepare_asan_nbdkit
   make_check build-asan "$in_process|$with_plugin"
   for keys in driver=null irqmode=none irqmode=softirq \
               'irqmode=timer completion_nsec=100us submit_queues=4'; do
