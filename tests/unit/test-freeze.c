@@ -869,6 +869,45 @@ START_TEST (test_removal_answers_what_its_callbacks_submit)
 END_TEST
 
 static void
+nobody_is_inside (struct script *script)
+{
+  struct gated *gated = script->opaque;
+
+  require (gated->left != 0);
+}
+
+/* Nor may stop be called while somebody is still handing over a request. */
+START_TEST (test_removal_waits_for_queue_rq_before_stop)
+{
+  struct bed *bed = bed_alloc ();
+  struct gated gated = { .gate = GATE_INITIALIZER, .bed = bed };
+  struct call call = { .bed = bed };
+  pthread_t submitter, remover;
+  struct test_io t, waiter;
+
+  bed->script.on_queue = passes_the_gate;
+  bed->script.on_stop = nobody_is_inside;
+  bed->script.opaque = &gated;
+  bed_open (bed, "hw_queue_depth=1");
+  test_io_init (&t, bed, BLKMQ_OP_READ, 0);
+  submitter = thread_start (submit_one, &t);
+  gate_await_arrival (&gated.gate, 1);
+  test_io_submit (&waiter, bed, 1);
+  remover = thread_start (call_remove, &call);
+  await (waiter.nr_ends == 1);
+  /* Time enough to do it wrong. */
+  for (unsigned i = 0; i < 1000 && bed->script.nr_stops == 0; i++)
+    await_pause ();
+  gate_open (&gated.gate);
+  thread_join (submitter);
+  thread_join (remover);
+  assert_ended (&t, BLKMQ_STS_OFFLINE);
+  assert_ended (&waiter, BLKMQ_STS_OFFLINE);
+  bed_stop (bed);
+}
+END_TEST
+
+static void
 requeues_in_stop (struct script *script)
 {
   struct bed *bed = script->opaque;
@@ -1037,6 +1076,7 @@ make_suite (void)
   tcase_add_test (tcase, test_removed_disk_answers_offline);
   tcase_add_test (tcase, test_last_put_removes);
   tcase_add_test (tcase, test_removal_answers_what_its_callbacks_submit);
+  tcase_add_test (tcase, test_removal_waits_for_queue_rq_before_stop);
   tcase_add_test (tcase, test_removal_answers_what_is_requeued_in_stop);
   tcase_add_test (tcase, test_removal_while_threads_submit);
   return suite;

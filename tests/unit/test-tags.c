@@ -120,9 +120,9 @@ START_TEST (test_hints_lead_to_words_of_their_own)
 }
 END_TEST
 
-#define CONTENDED_DEPTH 7
+#define CONTENDED_DEPTH 3 /* one word: all meet there */
 #define CONTENDERS 4
-#define CONTENDED_ROUNDS (SANITIZED ? 100000 : 1000000)
+#define CONTENDED_ROUNDS (SANITIZED ? 200000 : 5000000)
 
 struct contention {
   struct tag_map map;
