@@ -435,80 +435,6 @@ START_TEST (test_requeue_inside_timeout_and_held)
 }
 END_TEST
 
-/* ---- a request that is never long where it is ---- */
-
-#define NR_BOUNCES 100
-
-struct bouncing {
-  enum blkmq_timeout_result answer; /* at the head: script->opaque is both */
-  struct bed *bed;
-  pthread_t main;
-  _Atomic bool quit;
-  _Atomic unsigned nr_elsewhere;
-};
-
-/* Block 0 goes back to the queue again and again, all else is served. */
-static enum blkmq_queue_result
-bounces_block_0 (struct script *script, const struct issue *issue)
-{
-  struct bouncing *bouncing = script->opaque;
-
-  script->nr_issues = 0;
-  if (!pthread_equal (pthread_self (), bouncing->main))
-    bouncing->nr_elsewhere++;
-  if (issue->offset_bytes > 0)
-    return script_completes_inside (script, issue);
-  require (script_requeue (script, issue->rq, issue->token) == 0);
-  return BLKMQ_QUEUED;
-}
-
-/* Every io that is submitted has the queue run. */
-static void *
-keep_the_queue_running (void *opaque)
-{
-  struct bouncing *bouncing = opaque;
-  struct test_io t;
-
-  while (!bouncing->quit) {
-    test_io_submit (&t, bouncing->bed, 1);
-    await (t.nr_ends == 1);
-  }
-  return NULL;
-}
-
-/* Between "this one has run out, and is in no queue_rq" and the question it may
- * have been issued again: then its new issue must be left alone.  The harness
- * does not suffer a question while queue_rq runs. */
-START_TEST (test_scan_leaves_a_new_issue_alone)
-{
-  struct bouncing bouncing
-      = { .answer = BLKMQ_TIMEOUT_HELD, .main = pthread_self () };
-  struct bed *bed = start_with_answer (&bouncing.answer, "io_timeout=1");
-  pthread_t thread;
-
-  bouncing.bed = bed;
-  bed->script.on_queue = bounces_block_0;
-  thread = thread_start (keep_the_queue_running, &bouncing);
-  for (unsigned i = 0; i < NR_BOUNCES; i++) {
-    struct test_io t;
-
-    test_io_submit (&t, bed, 0);
-    bouncing.nr_elsewhere = 0;
-    while (bouncing.nr_elsewhere <= 10) /* until it is in full swing */
-      bed_turn (bed);
-    while (t.nr_ends == 0)
-      bed_pass (bed, 10 * MS);
-    assert_ended (&t, BLKMQ_STS_TIMEOUT);
-  }
-  ck_assert_uint_eq (bed->script.nr_timeouts, 0);
-  bouncing.quit = true;
-  /* Its io may wait for the loop. */
-  while (pthread_tryjoin_np (thread, NULL) != 0)
-    bed_turn (bed);
-  bed_stop (bed);
-}
-END_TEST
-
 /* ------------------------------------------------------------------------ */
 /* The scan                                                                  */
 
@@ -614,7 +540,6 @@ make_suite (void)
   tcase_add_test (tcase, test_request_in_the_timer_heap_times_out);
   tcase_add_test (tcase, test_aborted_request_is_asked_for);
   tcase_add_test (tcase, test_requeue_inside_timeout_and_held);
-  tcase_add_test (tcase, test_scan_leaves_a_new_issue_alone);
 
   tcase = harness_case (suite, "scan");
   tcase_add_test (tcase, test_scan_stops_when_idle_and_starts_again);
