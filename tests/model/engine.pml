@@ -60,23 +60,25 @@
 #define GENERATION_AT_RELEASE 31
 #define ENDED_IN_ISSUE 32
 #define ONE_SWAP_IN_ISSUE 33
-#define MARK_BEFORE_ISSUE 34 /* "inside queue_rq" comes after the issue */
-#define TOKEN_IN_UNMARK 35   /* and goes, whoever's it is */
+#define MARK_BEFORE_ISSUE 34 /* say "inside queue_rq" after the issue */
+#define REMOVAL_FROM_QUEUE 35 /* leave an ended request to the queue's runner */
+#define ENDED_IN_INSERT 36    /* and even queue it when it is ended already */
+#define LOCK_IN_REMOVAL 37
 
 /* Release. */
-#define BIT_LAST 36
-#define COPY_OF_GIVE_BACK 37 /* the releaser looks into the io again */
-#define UNLINK_TIMER 38
+#define BIT_LAST 38
+#define COPY_OF_GIVE_BACK 39 /* the releaser looks into the io again */
+#define UNLINK_TIMER 40
 
 /* The timer. */
-#define REFERENCE_TO_ARM 39
-#define GENERATION_AT_FIRE 40
-#define TOKEN_UNDER_LOCK 41
+#define REFERENCE_TO_ARM 41
+#define GENERATION_AT_FIRE 42
+#define TOKEN_UNDER_LOCK 43
 
 /* The timeout scan. */
-#define WORD_BEFORE_DEADLINE 42
-#define SKIP_IN_QUEUE_RQ 43
-#define HELD_IN_SCAN 44 /* pass over what was ended, though still held */
+#define DEADLINE_UNDER_REFERENCE 44 /* look at it first and never again */
+#define SKIP_IN_QUEUE_RQ 45
+#define HELD_IN_SCAN 46 /* pass over what was ended, though still held */
 
 /* Not among them, since it changes nothing but the time of the drop: that
  * requeue looks at ENDED.  Issue looks at it, too.
@@ -153,7 +155,11 @@ byte x_node_io[NR_TAGS];
 #endif
 #ifdef NR_SCANS
 bit rq_expired[NR_TAGS];     /* now is past the deadline */
-byte rq_mark[NR_TAGS];       /* generation for which queue_rq runs */
+#endif
+
+/* For each actor, by its number: tag + 1 while it is inside queue_rq. */
+#ifdef NR_SCANS
+byte queueing[4];
 #endif
 
 /* The tag set, in short. */
@@ -201,6 +207,7 @@ byte x_released;
 #define TO_QUEUE_RQ 3
 #define TO_COMPLETE 4
 #define TO_REQUEUE 5
+#define TO_REMOVE 6
 #define LOCALS \
   byte t, g, io = NO_IO; /* tag, generation, and the io that they stand for */ \
   byte st, todo; /* a status; the next step of dispatch or giving back */ \
@@ -213,7 +220,7 @@ byte x_released;
   bit ok, busy
 
 /* The order in which these are done. */
-#define may_put (!ans && own)
+#define may_put (!ans && own && todo != TO_REMOVE)
 #define may_release (!ans && !own && rel)
 #define may_go_on (!ans && !own && !rel)
 #define idle (!act)
@@ -318,6 +325,26 @@ inline wins (status)
  */
 #define accepted() assert (rq_io[t] == io && !drv_holds[t])
 
+/* "Inside queue_rq": who issues says so before the issue can be seen. */
+inline mark ()
+{
+#ifdef NR_SCANS
+  queueing[_pid] = (left_out (MARK_BEFORE_ISSUE) -> 0 : t + 1);
+#else
+  skip;
+#endif
+}
+
+/* queue_rq has returned, and if it refused, that is over too. */
+inline unmark ()
+{
+#ifdef NR_SCANS
+  queueing[_pid] = 0;
+#else
+  skip;
+#endif
+}
+
 /* One swap gives back and, if nobody was faster, claims.  Nothing below holds
  * the request, so this winner answers at once; st is the status.
  */
@@ -388,6 +415,8 @@ inline claim (status)
     :: ok ->
        w[t].ended = 1;
        wins (status);
+       todo = (status == OK || left_out (REMOVAL_FROM_QUEUE)
+               -> 0 : TO_REMOVE);
        say ("tag %d: ENDED set, status %d\n", t, status);
     :: else -> say ("tag %d: claim lost\n", t);
     fi;
@@ -533,6 +562,49 @@ inline complete ()
 
 #endif
 
+/* Put on the queue what is QUEUED, but drop it if it was ended meanwhile.  Who
+ * ends it will look for it there: one of the two sees the other.
+ */
+inline insert ()
+{
+  d_step { /* under the queue's lock */
+    assert (!on_requeue[t]);
+    ok = w[t].ended && !left_out (ENDED_IN_INSERT);
+    on_requeue[t] = !ok;
+  };
+  if
+  :: ok -> d_step { ok = 0; clear_held (); };
+  :: else -> skip;
+  fi;
+}
+
+/* Ended by an abort or a timeout.  If it is on the queue, the caller need not
+ * wait until that moves.
+ */
+inline remove ()
+{
+  d_step {
+    !ans && todo == TO_REMOVE -> todo = 0;
+    ok = w[t].state == QUEUED;
+  };
+  if
+  :: ok ->
+     d_step { /* under the queue's lock */
+       ok = on_requeue[t];
+#if WITHOUT == LOCK_IN_REMOVAL
+     };
+     d_step {
+#endif
+       on_requeue[t] = on_requeue[t] && !ok;
+     };
+     if
+     :: ok -> d_step { ok = 0; clear_held (); };
+     :: else -> skip;
+     fi;
+  :: else -> skip;
+  fi;
+}
+
 inline requeue ()
 {
   d_step {
@@ -552,39 +624,14 @@ inline requeue ()
     fi;
   };
   if
-  :: ok -> d_step { assert (!on_requeue[t]); on_requeue[t] = 1; ok = 0; };
+  :: ok -> insert ();
   :: else -> skip;
   fi;
+  unmark ();
 }
 
 /* ---------------------------------------------------------------------- */
 /* Start, issue, queue_rq                                                   */
-
-/* "Inside queue_rq": who issues marks it before the issue can be seen. */
-inline mark ()
-{
-#ifdef NR_SCANS
-  rq_mark[t] = (left_out (MARK_BEFORE_ISSUE) -> 0
-                : w[t].gen + !left_out (GENERATION_AT_ISSUE));
-#else
-  skip;
-#endif
-}
-
-/* queue_rq has returned: the request may be gone, or be issued again. */
-inline unmark ()
-{
-#ifdef NR_SCANS
-  d_step {
-    if
-    :: guard (TOKEN_IN_UNMARK, rq_mark[t] == g) -> rq_mark[t] = 0;
-    :: else -> skip;
-    fi;
-  };
-#else
-  skip;
-#endif
-}
 
 inline to_in_flight ()
 {
@@ -665,13 +712,17 @@ inline issue ()
     :: else -> clear_held ();
     fi;
   };
+  if
+  :: !todo -> unmark ();
+  :: else -> skip;
+  fi;
 }
 
 inline queue_rq ()
 {
 #if defined(NR_SCANS) && WITHOUT == MARK_BEFORE_ISSUE
   may_go_on && todo == TO_QUEUE_RQ;
-  rq_mark[t] = g;
+  queueing[_pid] = t + 1;
 #endif
   atomic {
     may_go_on && todo == TO_QUEUE_RQ -> todo = 0;
@@ -697,7 +748,10 @@ inline queue_rq ()
        say ("tag %d: queue_rq takes io %d\n", t, rq_io[t]);
     fi;
   };
-  unmark ();
+  if
+  :: todo != TO_REQUEUE -> unmark ();
+  :: else -> skip;
+  fi;
 }
 
 /* ---------------------------------------------------------------------- */
@@ -794,6 +848,7 @@ inline pick_tag (cond0, cond1)
   :: issue () \
   :: queue_rq () \
   :: requeue () \
+  :: remove () \
   :: service () \
   :: d_step { may_go_on && !todo && !svc && act -> \
               act = 0; t = 0; g = 0; io = NO_IO; }
@@ -820,11 +875,23 @@ inline pick_tag (cond0, cond1)
        todo = TO_ISSUE; \
      }
 
+#ifdef DEEP
+#define NR_FREE_CHOICES NR_IOS
+#else
+#define NR_FREE_CHOICES 2
+#endif
+
+/* With the callback or without.  The third is the other kind than the second:
+ * half the states, and they meet all the same.  DEEP: any mix.
+ */
 inline choose_io (i)
 {
   if
-  :: x_io[i].give_back = 0;
-  :: x_io[i].give_back = 1;
+#ifndef DEEP
+  :: i == 2 -> x_io[i].give_back = !x_io[1].give_back;
+#endif
+  :: i < NR_FREE_CHOICES -> x_io[i].give_back = 0;
+  :: i < NR_FREE_CHOICES -> x_io[i].give_back = 1;
   fi;
 }
 
@@ -1033,7 +1100,8 @@ inline ask ()
 /* Where nothing but the scan gets a tag back there is no limit to scans, but
  * those that would find nothing are left out.
  */
-#define finds(i) (to_scan (i) && rq_mark[i] != w[i].gen)
+#define finds(i) \
+  (to_scan (i) && queueing[1] != i + 1 && queueing[2] != i + 1)
 
 /* Under a reference: whose is it now?  1: the engine's, 2: the driver's. */
 inline expire ()
@@ -1052,12 +1120,17 @@ inline expire ()
   :: else -> skip;
   fi;
   if
-  :: busy ->
-     busy = 0;
-     if
-     :: guard (SKIP_IN_QUEUE_RQ, rq_mark[t] != g) -> ask ();
-     :: else -> skip;
-     fi;
+  :: busy -> busy = 0; ask ();
+  :: else -> skip;
+  fi;
+}
+
+/* Is that actor inside queue_rq for this request?  Then not now. */
+inline look_at (i)
+{
+  if
+  :: ok && _pid != i && !left_out (SKIP_IN_QUEUE_RQ) ->
+     ok = queueing[i] != t + 1;
   :: else -> skip;
   fi;
 }
@@ -1069,9 +1142,6 @@ proctype timeouts ()
 
   do
   SETTLE
-#ifndef DRIVER
-  RUN_HCTX
-#endif
   :: atomic {
 #ifdef DRIVER
        idle && nr_scans > 0 && !all_done -> act = 1;
@@ -1084,18 +1154,22 @@ proctype timeouts ()
        tick ();
        say ("timeout scan at tag %d\n", t);
      };
-#if WITHOUT == WORD_BEFORE_DEADLINE
+#if WITHOUT == DEADLINE_UNDER_REFERENCE
      busy = rq_expired[t];
-     d_step { ok = to_scan (t); g = w[t].gen; };
+     d_step { ok = to_scan (t) && busy; g = w[t].gen; busy = 0; };
 #else
      d_step { ok = to_scan (t); g = w[t].gen; };
-     busy = rq_expired[t];
 #endif
+     look_at (1);
+     look_at (2);
+     look_at (3);
      if
-     :: ok && busy -> get ();
-     :: else -> ok = 0;
+     :: ok -> get ();
+     :: else -> skip;
      fi;
-     busy = 0;
+#if WITHOUT != DEADLINE_UNDER_REFERENCE
+     ok = ok && rq_expired[t];
+#endif
      if
      :: ok -> expire ();
      :: else -> skip;

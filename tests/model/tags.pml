@@ -6,7 +6,12 @@
  * Three actors on two tags: two submitters with two ios each, which do not
  * wait for one before they submit the next, and may find that the driver has
  * completed inline; and the driver's thread, which ends what was started, in
- * any order.  The first io of each submitter may be aborted while it waits.
+ * any order, and is the hctx's loop, too.  The first io of each submitter may
+ * be aborted while it waits.
+ *
+ * The waiters are served by one thread at a time, which drops the lock to start
+ * what it has found a tag for, and may leave the rest to the loop.  Who finds
+ * that another serves them leaves a note and goes.
  *
  * Unlike engine.pml's, the steps here are those of the C: the bitmap is
  * searched bit by bit, each bit is taken and cleared by an atomic operation of
@@ -20,20 +25,20 @@
 
 #define NOTHING 0
 
-#define LOOK_BEFORE_SEARCH 1  /* take a tag though others wait */
-#define SERVICE_AFTER_JOIN 2  /* join and go away */
+#define LOOK_BEFORE_SEARCH 1 /* take a tag though others wait */
+#define SERVICE_AFTER_JOIN 2 /* join and go away */
 #define BARRIER_IN_JOIN 3
-#define LOOK_AFTER_CLEAR 4    /* clear the bit and go away */
+#define LOOK_AFTER_CLEAR 4   /* clear the bit and go away */
 #define BARRIER_IN_CLEAR 5
 #define LOCK_IN_SERVICE 6
-#define ORDER_OF_WAITERS 7    /* who comes last is served first */
-#define ONE_SWAP_IN_SEARCH 8  /* test a bit; then, later, set it */
-#define COUNT_IN_ABORT 9      /* nr_waiters stays as it was */
+#define ORDER_OF_WAITERS 7   /* who comes last is served first */
+#define ONE_SWAP_IN_SEARCH 8 /* test a bit; then, later, set it */
+#define COUNT_IN_ABORT 9     /* nr_waiters stays as it was */
+#define ALL_IN_SERVICE 10    /* serve one, though others have left a note */
+#define HAND_OVER 11         /* leave the rest to nobody */
 
-
-/* Not among them: that service goes on while there are waiters and tags.  Each
- * that joins or clears adds one waiter or one tag and then looks for one pair,
- * and that is enough.  A free of several tags with one look needs the loop.
+/* Not among them: the note.  Who serves looks again after each that he served,
+ * and nobody can leave a note at another time.
  */
 
 #ifndef WITHOUT
@@ -56,6 +61,9 @@
 bit taken[NR_TAGS];   /* the bitmap */
 bit started[NR_TAGS]; /* the driver has it */
 bit wait_lock;
+bit running; /* somebody serves; under the lock */
+bit rerun;   /* and should look again; likewise */
+bit kicked;  /* the loop */
 byte nr_waiters;
 bit waits[NR_IOS]; /* on the list; under the lock */
 chan waiters = [NR_IOS] of { byte };
@@ -69,8 +77,8 @@ byte x_ahead[NR_IOS];
 byte x_ended;
 
 #define LOCALS \
-  byte t = NO_TAG, io = NO_IO, heads[NR_TAGS] = NO_IO; \
-  bit ok, searched, svc
+  byte t = NO_TAG, io = NO_IO; \
+  bit ok, hoisted, svc
 
 inline lock () { atomic { !wait_lock -> wait_lock = 1; }; }
 inline unlock () { wait_lock = 0; }
@@ -151,55 +159,72 @@ inline raise ()
   };
 }
 
-/* Under the lock: while there are a waiter and a tag, they come together.  The
- * served are started outside.
- */
-inline service ()
-{
-  do
-  :: d_step {
-       waits[0] || waits[1] || waits[2] || waits[3] -> skip;
-     };
-     if
-     :: searched -> searched = 0;
-     :: else -> search ();
-     fi;
-     if
-     :: t == NO_TAG -> break;
-     :: else -> skip;
-     fi;
-     d_step {
-       waiters ? io;
-       gets_tag ();
-       leaves_list (io);
-       heads[t] = io;
-       t = NO_TAG;
-       io = NO_IO;
-     };
-     nr_waiters--;
-  :: else -> break;
-  od;
-}
+#if WITHOUT == LOCK_IN_SERVICE
+#define enter() skip
+#define leave() skip
+#else
+#define enter() lock ()
+#define leave() unlock ()
+#endif
+#define somebody_waits (waits[0] || waits[1] || waits[2] || waits[3])
 
-inline start (i)
+inline leave_service ()
 {
+  ok = rerun;
+  rerun = 0;
   if
-  :: heads[i] != NO_IO -> d_step { heads[i] = NO_IO; started[i] = 1; };
-  :: else -> skip;
+  :: ok -> ok = 0;
+  :: else -> break;
   fi;
 }
 
-inline lock_and_service ()
+/* The head and a tag come together.  It is started outside the lock. */
+inline serve ()
 {
-#if WITHOUT != LOCK_IN_SERVICE
-  lock ();
+  if
+  :: hoisted -> hoisted = 0;
+  :: else -> search ();
+  fi;
+  if
+  :: t == NO_TAG -> leave_service ();
+  :: else ->
+     d_step { waiters ? io; gets_tag (); leaves_list (io); io = NO_IO; };
+     nr_waiters--;
+     leave ();
+     d_step { started[t] = 1; t = NO_TAG; };
+     enter ();
+#if WITHOUT == ALL_IN_SERVICE
+     break;
 #endif
-  service ();
-#if WITHOUT != LOCK_IN_SERVICE
-  unlock ();
-#endif
-  start (0);
-  start (1);
+     if
+     :: true -> skip;
+     :: true -> /* enough: the loop goes on */
+        d_step {
+          kicked = (kicked || ((somebody_waits || rerun)
+                               && !left_out (HAND_OVER)));
+          rerun = 0;
+        };
+        break;
+     fi;
+  fi;
+}
+
+inline service ()
+{
+  svc = 0;
+  enter ();
+  if
+  :: running && !left_out (LOCK_IN_SERVICE) -> rerun = 1;
+  :: else ->
+     running = 1;
+     do
+     :: somebody_waits -> serve ();
+     :: else -> leave_service ();
+     od;
+     running = 0;
+  fi;
+  hoisted = 0;
+  leave ();
 }
 
 inline join ()
@@ -207,22 +232,12 @@ inline join ()
   lock ();
   append ();
 #if WITHOUT == BARRIER_IN_JOIN
-  search ();
-  searched = 1;
+  hoisted = taken[0] && taken[1];
 #endif
   raise ();
   io = NO_IO;
-#if WITHOUT == SERVICE_AFTER_JOIN
   unlock ();
-#elif WITHOUT == BARRIER_IN_JOIN
-  service ();
-  unlock ();
-  start (0);
-  start (1);
-#else
-  unlock ();
-  svc = 1;
-#endif
+  svc = !left_out (SERVICE_AFTER_JOIN);
 }
 
 /* The end of the io that has t. */
@@ -249,7 +264,7 @@ proctype submitter (byte first)
   byte next = first;
 
   do
-  :: svc -> svc = 0; lock_and_service ();
+  :: svc -> service ();
   :: !svc && next < first + 2 ->
      d_step {
        io = next;
@@ -299,7 +314,9 @@ proctype driver ()
   LOCALS;
 
   do
-  :: svc -> svc = 0; lock_and_service ();
+  :: d_step { svc -> svc = 0; kicked = 1; };
+  :: d_step { !svc && kicked -> kicked = 0; };
+     service ();
   :: atomic {
        !svc && (started[0] || started[1]) ->
        if
@@ -309,7 +326,8 @@ proctype driver ()
        started[t] = 0;
      };
      clear ();
-  :: !svc && x_ended == NR_IOS -> break;
+  :: d_step { !svc && !kicked && x_ended == NR_IOS -> skip; };
+     break;
   od;
 }
 
@@ -317,6 +335,6 @@ init
 {
   atomic { run submitter (0); run submitter (2); run driver (); };
   _nr_pr == 1;
-  assert (x_ended == NR_IOS && nr_waiters == 0 && !wait_lock);
+  assert (x_ended == NR_IOS && nr_waiters == 0 && !wait_lock && !running);
   assert (!taken[0] && !taken[1]);
 }
