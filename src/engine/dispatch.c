@@ -51,22 +51,16 @@ any_other_in_flight (struct blkmq_hctx *h, struct request *self)
   return false;
 }
 
-/* What a thread saw of the watch before it called queue_rq. */
-struct watch {
-  bool on;
-  uint32_t epoch;
-};
-
 /* The driver refused R.  Nothing more is dispatched until somebody wakes the
  * queue: the next give-back, if there is one to come, or else the timer.
  *
  * What the driver lacked may be given back while it is refusing us, and before
  * we can be seen to wait.  So a refusal counts only if give-backs were watched
- * from before the try (SEEN) and none has come since; else it is tried again,
- * watched this time. */
+ * from before the try (in SEEN) and none has come since; else it is tried
+ * again, watched this time. */
 static void
 busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
-      enum blkmq_queue_result why, const struct watch *seen)
+      enum blkmq_queue_result why, uint64_t seen)
 {
   switch (request_return (r, token)) {
   case REQUEST_STALE: /* completed as well: the driver's mistake, counted */
@@ -83,10 +77,10 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   queue_insert (h, r, true);
 
   atomic_store (&h->stalled, true);
-  atomic_store (&h->watched, true);
+  atomic_fetch_or (&h->watch, WATCHED);
   barrier_full (); /* pairs with the one in hctx_gave_back */
   if (why == BLKMQ_BUSY_DEVICE) {
-    if (!seen->on || seen->epoch != atomic_load (&h->give_back_epoch)) {
+    if (!(seen & WATCHED) || seen != atomic_load (&h->watch)) {
       atomic_store (&h->stalled, false);
       hctx_ask_run (h);
       return;
@@ -103,10 +97,10 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
 static void
 unwatch_locked (struct blkmq_hctx *h)
 {
-  if (atomic_load_explicit (&h->watched, memory_order_relaxed)) {
-    atomic_store (&h->watched, false);
-    atomic_fetch_add (&h->give_back_epoch, 1);
-  }
+  /* Nobody else ends the watch: the bit stands, and one more carries out of it
+   * into the epoch. */
+  if (atomic_load_explicit (&h->watch, memory_order_relaxed) & WATCHED)
+    atomic_fetch_add (&h->watch, WATCHED);
 }
 
 static void
@@ -130,17 +124,14 @@ static bool
 call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
                struct request *r, blkmq_token token)
 {
-  struct watch seen
-      = { atomic_load_explicit (&h->watched, memory_order_acquire), 0 };
+  uint64_t seen = atomic_load_explicit (&h->watch, memory_order_acquire);
   enum blkmq_queue_result result;
 
-  if (seen.on)
-    seen.epoch = atomic_load (&h->give_back_epoch);
   if (h->io_timeout_ns != 0)
     timeout_arm_scan (h);
   result = h->driver->queue_rq (h, &r->rq, token);
   if (__builtin_expect (result != BLKMQ_QUEUED, 0))
-    busy (h, r, token, result, &seen);
+    busy (h, r, token, result, seen);
   after_issue (slot);
   return result == BLKMQ_QUEUED;
 }

@@ -260,8 +260,9 @@ void
 hctx_gave_back (struct blkmq_hctx *h)
 {
   barrier_after_rmw (); /* the give-back first: pairs with dispatch.c:busy */
-  if (__builtin_expect (
-          atomic_load_explicit (&h->watched, memory_order_relaxed), 0)) {
+  if (__builtin_expect (atomic_load_explicit (&h->watch, memory_order_relaxed)
+                            & WATCHED,
+                        0)) {
     hctx_unstall (h);
     hctx_ask_run (h);
   }
@@ -270,7 +271,7 @@ hctx_gave_back (struct blkmq_hctx *h)
 void
 hctx_unstall (struct blkmq_hctx *h)
 {
-  atomic_fetch_add (&h->give_back_epoch, 1);
+  atomic_fetch_add (&h->watch, WATCH_EPOCH);
   atomic_store (&h->stalled, false);
 }
 
@@ -298,7 +299,7 @@ get_present (struct blkmq_hctx *h, struct request *r)
 
   do {
     word = atomic_load_explicit (&r->word, memory_order_acquire);
-    if (word_is_free (word) || (word & WORD_REFS) == WORD_REFS)
+    if (word_is_free (word) || word_refs_are_full (word))
       return false;
     /* A failed get means that the generation has moved: look again. */
   } while (!request_try_get (r, name_make (word, h->index, r->tag)));

@@ -38,6 +38,10 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define HCTX_FROZEN (1u << 1)   /* start no request */
 #define HCTX_REMOVED (1u << 2)  /* answer everything with OFFLINE */
 
+/* hctx->watch */
+#define WATCHED UINT64_C (1)
+#define WATCH_EPOCH UINT64_C (2) /* one step of the epoch */
+
 struct blkmq_hctx {
   /* Fixed while the disk lives. */
   alignas (CACHE_LINE_BYTES) struct blkmq_disk *disk;
@@ -58,10 +62,12 @@ struct blkmq_hctx {
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
   _Atomic unsigned nr_waiting; /* ios without a tag; lock to write */
   _Atomic unsigned nr_queued;  /* requests on the queue; lock to write */
-  /* The driver said BUSY.  watched: somebody wants to know of give-backs, which
-   * then move the epoch and end the stall.  stalled: don't try meanwhile. */
-  _Atomic bool watched, stalled;
-  _Atomic uint32_t give_back_epoch;
+  /* The driver said BUSY.  stalled: don't try meanwhile.  watch: somebody wants
+   * to know of give-backs (WATCHED), which then move the epoch, in the other
+   * bits, and end the stall.  One word, because a look at the one is worth
+   * nothing without the other of the same moment. */
+  _Atomic bool stalled;
+  _Atomic uint64_t watch;
   _Atomic bool scan_armed;
   struct tag_map tags;
 

@@ -482,7 +482,7 @@ request_try_get (struct request *r, uint64_t name)
 
   do {
     if (word_gen (word) != name_gen (name) || word_is_free (word)
-        || (word & WORD_REFS) == WORD_REFS)
+        || word_refs_are_full (word))
       return false;
   } while (!cas (r, &word, word + WORD_ONE_REF));
   return true;

@@ -58,6 +58,14 @@ word_refs (uint64_t word)
   return (unsigned)((word & WORD_REFS) >> WORD_REF_SHIFT);
 }
 
+/* No room for one more from outside: the last is the completion's, which takes
+ * one on its way to a loop and cannot be refused. */
+static inline bool
+word_refs_are_full (uint64_t word)
+{
+  return word_refs (word) >= 0xfffe;
+}
+
 static inline uint64_t
 word_state (uint64_t word)
 {

@@ -488,7 +488,7 @@ refuses_both_once (struct script *script, const struct issue *issue)
 {
   struct busy_pair *pair = script->opaque;
 
-  switch (script->nr_issues) {
+  switch ((unsigned)script->nr_issues) {
   case 3:
     gate_pass (&pair->gate);
     return BLKMQ_BUSY_DEVICE;

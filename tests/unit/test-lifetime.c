@@ -1089,10 +1089,11 @@ START_TEST (test_visitor_may_keep_the_request)
 END_TEST
 
 /* 16 bits of references: the one too many is refused, and nobody who has none
- * puts one. */
+ * puts one.  A completion on its way to the loop needs one and gets it. */
 START_TEST (test_references_saturate)
 {
-  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct bed *bed = bed_start (_i == 0 ? "hw_queue_depth=1"
+                                       : "hw_queue_depth=1 irqmode=softirq");
   struct visits visits = { 0 };
   struct blkmq_request *rq = NULL;
   struct blkmq_stats stats;
@@ -1109,12 +1110,13 @@ START_TEST (test_references_saturate)
     rq = got;
     ck_assert_uint_lt (nr, 65536);
   }
-  ck_assert_uint_eq (nr, 65534); /* and the answer's own */
+  ck_assert_uint_eq (nr, 65533); /* and the answer's, and that one */
   ck_assert_int_eq (blkmq_for_each_request (bed->disk, visit, &visits), 0);
   stats = bed_stats (bed);
   ck_assert_uint_eq (stats.stale_handles, 1);
 
   issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  bed_turn (bed);
   while (nr-- > 0) {
     assert_ended_early (&t, BLKMQ_STS_OK);
     blkmq_request_put (rq);
@@ -1336,7 +1338,7 @@ make_suite (void)
   tcase_add_test (tcase, test_tag_is_free_after_the_callbacks);
   tcase_add_test (tcase, test_for_each_visits_all_that_are_not_free_once);
   tcase_add_test (tcase, test_visitor_may_keep_the_request);
-  tcase_add_test (tcase, test_references_saturate);
+  tcase_add_loop_test (tcase, test_references_saturate, 0, 2);
 
   tcase = harness_case (suite, "abort");
   tcase_add_test (tcase, test_abort_of_a_queued_request_ends_it_at_once);

@@ -63,6 +63,23 @@ START_TEST (test_timeout_is_not_early)
 }
 END_TEST
 
+/* The deadline is taken from a clock that may lag, and so the lag is added. */
+START_TEST (test_lag_of_the_coarse_clock_is_added)
+{
+  enum blkmq_timeout_result answer = BLKMQ_TIMEOUT_DONE;
+  struct bed *bed = start_with_answer (&answer, IO_TIMEOUT);
+  struct test_io t;
+
+  bed->clock.coarse_resolution_ns = 4 * MS;
+  test_io_submit (&t, bed, 0);
+  bed_pass (bed, IO_TIMEOUT_NS + 4 * MS - 1);
+  ck_assert_uint_eq (bed->script.nr_timeouts, 0);
+  bed_pass (bed, 1);
+  assert_ended (&t, BLKMQ_STS_TIMEOUT);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_done_ends_and_takes_back)
 {
   enum blkmq_timeout_result answer = BLKMQ_TIMEOUT_DONE;
@@ -521,6 +538,7 @@ make_suite (void)
 
   tcase = harness_case (suite, "answers");
   tcase_add_test (tcase, test_timeout_is_not_early);
+  tcase_add_test (tcase, test_lag_of_the_coarse_clock_is_added);
   tcase_add_test (tcase, test_done_ends_and_takes_back);
   tcase_add_test (tcase, test_reset_gives_another_io_timeout);
   tcase_add_test (tcase, test_held_is_asked_once);
