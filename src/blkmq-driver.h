@@ -122,6 +122,10 @@ struct blkmq_driver {
   const char *help; /* Required.  one line */
   size_t pdu_bytes; /* per request; zeroed before init_request */
 
+  /* Of each hctx's tags so many are kept for ios with BLKMQ_IO_RESERVED: what
+   * must not wait behind ordinary ones.  Less than hw_queue_depth. */
+  unsigned nr_reserved_tags;
+
   /* Keys that only this driver has. */
   const struct blkmq_key *keys;
   size_t nr_keys;
@@ -184,7 +188,9 @@ struct blkmq_driver {
   void (*exit_hctx) (struct blkmq_hctx *hctx, void *driver_data,
                      unsigned index);
 
-  /* Per-request state in the pdu, at the same times.  May block. */
+  /* Per-request state in the pdu, set up before the hctx.  DRIVER_DATA is NULL
+   * where several disks share their requests (blkmq_tag_set_alloc).  May
+   * block. */
   int (*init_request) (void *driver_data, struct blkmq_request *rq,
                        unsigned hctx_index, unsigned tag);
   void (*exit_request) (void *driver_data, struct blkmq_request *rq,

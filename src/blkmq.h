@@ -48,6 +48,7 @@ struct blkmq_driver;
 struct blkmq_hctx;
 struct blkmq_request;
 struct blkmq_submitter;
+struct blkmq_tag_set;
 struct ev_loop; /* libev's */
 
 /* ------------------------------------------------------------------------ */
@@ -196,6 +197,21 @@ BLKMQ_PUBLIC int blkmq_disk_start (struct blkmq_disk *disk,
 BLKMQ_PUBLIC void blkmq_disk_remove (struct blkmq_disk *disk);
 BLKMQ_PUBLIC void blkmq_disk_get (struct blkmq_disk *disk);
 BLKMQ_PUBLIC void blkmq_disk_put (struct blkmq_disk *disk);
+
+/* Tags, and so requests, that several disks draw on together: hw_queue_depth is
+ * for all of them.  Each that has used them lately has a fair share.  CONFIG
+ * gives driver, submit_queues, hw_queue_depth and shared_tag_bitmap; the disks'
+ * own must say the same.  The caller has one reference, each disk another.
+ * Errors as blkmq_disk_alloc's.
+ */
+BLKMQ_PUBLIC int blkmq_tag_set_alloc (struct blkmq_config *config,
+                                      struct blkmq_tag_set **set,
+                                      struct blkmq_error *error);
+BLKMQ_PUBLIC void blkmq_tag_set_put (struct blkmq_tag_set *set);
+BLKMQ_PUBLIC int blkmq_disk_alloc_in (struct blkmq_tag_set *set,
+                                      struct blkmq_config *config,
+                                      struct blkmq_disk **disk,
+                                      struct blkmq_error *error);
 
 /* Lend a libev loop to hctx INDEX: its timers, softirq completions and kicks
  * run there instead of on a thread of the engine's.  Before start only.  The

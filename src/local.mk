@@ -29,15 +29,20 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/io.c \
 	src/engine/io.h \
 	src/engine/keys.c \
+	src/engine/line.h \
 	src/engine/loop.c \
 	src/engine/loop.h \
 	src/engine/poison.h \
+	src/engine/pool.c \
+	src/engine/pool.h \
 	src/engine/queue.c \
 	src/engine/queue.h \
 	src/engine/registry.c \
 	src/engine/registry.h \
 	src/engine/request.c \
 	src/engine/request.h \
+	src/engine/share.c \
+	src/engine/share.h \
 	src/engine/stats.c \
 	src/engine/status.c \
 	src/engine/submit.c \
@@ -45,6 +50,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/sync.h \
 	src/engine/tags.c \
 	src/engine/tags.h \
+	src/engine/tagset.c \
+	src/engine/tagset.h \
 	src/engine/thread.c \
 	src/engine/thread.h \
 	src/engine/timeout.c \

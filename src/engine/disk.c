@@ -85,40 +85,123 @@ draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
 
 static void
 set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
-             const struct blkmq_config *config)
+             struct request_pool *pool)
 {
   h->disk = disk;
+  h->set = disk->set;
   h->index = index;
   h->driver = disk->driver;
+  h->driver_data = disk->driver_data;
   h->clock = disk->clock;
-  h->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
+  h->irqmode = disk->hctx_options.irqmode;
   h->ends_inline = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
-  h->completion_ns = blkmq_config_number (config, "completion_nsec");
-  h->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
+  h->completion_ns = disk->hctx_options.completion_ns;
+  h->io_timeout_ns = disk->hctx_options.io_timeout_ns;
+  atomic_init (&h->pool, pool);
+}
+
+int
+disk_add_hctx (struct blkmq_disk *disk, unsigned index,
+               struct request_pool *pool)
+{
+  struct blkmq_hctx *h
+      = aligned_alloc (alignof (struct blkmq_hctx), sizeof *h);
+  int r;
+
+  assert (index == disk->nr_hctxs);
+  if (h == NULL)
+    return -ENOMEM;
+  memset (h, 0, sizeof *h);
+  set_up_hctx (disk, h, index, pool);
+  r = hctx_init (h, disk->manual_loops ? LOOP_MANUAL : LOOP_OWN);
+  if (r < 0) {
+    free (h);
+    return r;
+  }
+  disk->hctxs[index] = h;
+  atomic_store_explicit (&disk->nr_hctxs, index + 1, memory_order_release);
+  return 0;
+}
+
+static void
+set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
+{
+  struct hctx_options *options = &disk->hctx_options;
+
+  options->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
+  options->completion_ns = blkmq_config_number (config, "completion_nsec");
+  options->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
 }
 
 static int
-init_hctxs (struct blkmq_disk *disk, const struct blkmq_config *config,
-            const struct disk_options *options, struct blkmq_error *error)
+make_tag_set (struct blkmq_disk *disk, const struct blkmq_config *config,
+              struct blkmq_error *error)
 {
-  size_t bytes = disk->nr_hw_queues * sizeof disk->hctxs[0];
+  struct tagset_options options = {
+    .driver = disk->driver,
+    .driver_data = disk->driver_data,
+    .nr_hw_queues = (unsigned)blkmq_config_number (config, "submit_queues"),
+    .queue_depth = (unsigned)blkmq_config_number (config, "hw_queue_depth"),
+    .shared_bitmap = blkmq_config_number (config, "shared_tag_bitmap") != 0,
+  };
+
+  return tagset_alloc (&options, &disk->set, error);
+}
+
+/* Disks of one set agree on what the set is. */
+static int
+check_agrees (const struct blkmq_config *config, const char *key,
+              uint64_t wanted, struct blkmq_error *error)
+{
+  uint64_t value = blkmq_config_number (config, key);
+
+  if (value == wanted)
+    return 0;
+  return error_set (error, -EINVAL,
+                    "%s=%llu: contradicts the tag set, which has %llu", key,
+                    (unsigned long long)value, (unsigned long long)wanted);
+}
+
+/* Returns with the set's update_lock held: it stays as it is until the disk is
+ * in it. */
+static int
+join_tag_set (struct blkmq_disk *disk, struct blkmq_tag_set *set,
+              const struct blkmq_config *config, struct blkmq_error *error)
+{
   int r;
 
-  disk->hctxs = aligned_alloc (CACHE_LINE_BYTES, bytes);
-  if (disk->hctxs == NULL)
-    return error_set (error, -ENOMEM, "no memory for submit_queues=%u",
-                      disk->nr_hw_queues);
-  memset (disk->hctxs, 0, bytes);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
-    set_up_hctx (disk, &disk->hctxs[i], i, config);
-    r = hctx_init (&disk->hctxs[i], disk->queue_depth,
-                   options->manual_loops ? LOOP_MANUAL : LOOP_OWN);
-    if (r < 0)
-      return error_set (error, r,
-                        "setting up hctx %u of %u with %u requests: %s", i,
-                        disk->nr_hw_queues, disk->queue_depth, strerror (-r));
-    disk->nr_hctxs++;
+  if (disk->driver != set->driver)
+    return error_set (error, -EINVAL,
+                      "driver=%s: contradicts the tag set, which has %s",
+                      disk->driver->name, set->driver->name);
+  pthread_mutex_lock (&set->update_lock);
+  r = check_agrees (config, "submit_queues", set->nr_hw_queues, error);
+  if (r == 0)
+    r = check_agrees (config, "hw_queue_depth", set->queue_depth, error);
+  if (r == 0)
+    r = check_agrees (config, "shared_tag_bitmap", set->shared_bitmap, error);
+  if (r < 0) {
+    pthread_mutex_unlock (&set->update_lock);
+    return r;
   }
+  tagset_get (set);
+  disk->set = set;
+  return 0;
+}
+
+static int
+init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
+{
+  unsigned nr = disk->set->nr_hw_queues;
+  int r;
+
+  for (unsigned i = 0; i < nr; i++) {
+    r = disk_add_hctx (disk, i, tagset_pool (disk->set, i));
+    if (r < 0)
+      return error_set (error, r, "setting up hctx %u of %u: %s", i, nr,
+                        strerror (-r));
+  }
+  atomic_store (&disk->nr_hw_queues, nr);
   return 0;
 }
 
@@ -126,9 +209,13 @@ init_hctxs (struct blkmq_disk *disk, const struct blkmq_config *config,
 static void
 disk_free (struct blkmq_disk *disk)
 {
-  while (disk->nr_hctxs > 0)
-    hctx_exit (&disk->hctxs[--disk->nr_hctxs], disk->queue_depth);
-  free (disk->hctxs);
+  while (disk->nr_hctxs > 0) {
+    struct blkmq_hctx *h = disk->hctxs[--disk->nr_hctxs];
+
+    hctx_exit (h);
+    free (h);
+  }
+  tagset_put (disk->set);
   if (disk->opened && disk->driver->close != NULL)
     disk->driver->close (disk->driver_data);
   pthread_cond_destroy (&disk->drained);
@@ -161,7 +248,8 @@ open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
 
 int
 disk_alloc (struct blkmq_config *config, const struct disk_options *options,
-            struct blkmq_disk **result, struct blkmq_error *error)
+            struct blkmq_tag_set *set, struct blkmq_disk **result,
+            struct blkmq_error *error)
 {
   pthread_condattr_t attr;
   struct blkmq_disk *disk;
@@ -184,8 +272,8 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
   disk->driver = registry_find (blkmq_config_string (config, "driver"));
   assert (disk->driver != NULL); /* blkmq_config_check has seen to it */
-  disk->nr_hw_queues = (unsigned)blkmq_config_number (config, "submit_queues");
-  disk->queue_depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+  disk->manual_loops = options->manual_loops;
+  set_options (disk, config);
 
   r = draw_seed (disk, config);
   if (r < 0) {
@@ -195,12 +283,22 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   r = open_driver (disk, config, error);
   if (r < 0)
     goto free_disk;
-  r = init_hctxs (disk, config, options, error);
+  r = set != NULL ? join_tag_set (disk, set, config, error)
+                  : make_tag_set (disk, config, error);
   if (r < 0)
     goto free_disk;
+  r = init_hctxs (disk, error);
+  if (r < 0)
+    goto leave_set;
+  tagset_add_disk (disk->set, disk);
+  if (set != NULL)
+    pthread_mutex_unlock (&set->update_lock);
   *result = disk;
   return 0;
 
+leave_set:
+  if (set != NULL)
+    pthread_mutex_unlock (&set->update_lock);
 free_disk:
   disk_free (disk);
   return r;
@@ -212,7 +310,41 @@ blkmq_disk_alloc (struct blkmq_config *config, struct blkmq_disk **disk,
 {
   static const struct disk_options defaults;
 
-  return disk_alloc (config, &defaults, disk, error);
+  return disk_alloc (config, &defaults, NULL, disk, error);
+}
+
+int
+blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
+                     struct blkmq_error *error)
+{
+  struct tagset_options options = { .is_shared = true };
+  int r = blkmq_config_check (config, error);
+
+  if (r < 0)
+    return r;
+  options.driver = registry_find (blkmq_config_string (config, "driver"));
+  options.nr_hw_queues
+      = (unsigned)blkmq_config_number (config, "submit_queues");
+  options.queue_depth
+      = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+  options.shared_bitmap
+      = blkmq_config_number (config, "shared_tag_bitmap") != 0;
+  return tagset_alloc (&options, set, error);
+}
+
+void
+blkmq_tag_set_put (struct blkmq_tag_set *set)
+{
+  tagset_put (set);
+}
+
+int
+blkmq_disk_alloc_in (struct blkmq_tag_set *set, struct blkmq_config *config,
+                     struct blkmq_disk **disk, struct blkmq_error *error)
+{
+  static const struct disk_options defaults;
+
+  return disk_alloc (config, &defaults, set, disk, error);
 }
 
 int
@@ -224,7 +356,7 @@ blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
   if (index >= disk->nr_hw_queues)
     return -EINVAL;
   pthread_mutex_lock (&disk->control_lock);
-  r = disk->started ? -EBUSY : hctx_lend_loop (&disk->hctxs[index], loop);
+  r = disk->started ? -EBUSY : hctx_lend_loop (disk_hctx (disk, index), loop);
   pthread_mutex_unlock (&disk->control_lock);
   return r;
 }
@@ -240,7 +372,7 @@ blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
   pthread_mutex_lock (&disk->control_lock);
   assert (!disk->started && !disk->removed);
   for (i = 0; i < disk->nr_hw_queues; i++) {
-    r = loop_start (disk->hctxs[i].loop);
+    r = loop_start (disk_hctx (disk, i)->loop);
     if (r < 0)
       break;
   }
@@ -248,7 +380,7 @@ blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
     error_set (error, r, "starting the thread of hctx %u of %u: %s", i,
                disk->nr_hw_queues, strerror (-r));
     while (i-- > 0)
-      loop_stop (disk->hctxs[i].loop);
+      loop_stop (disk_hctx (disk, i)->loop);
   } else
     disk->started = true;
   pthread_mutex_unlock (&disk->control_lock);
@@ -304,7 +436,7 @@ blkmq_disk_nr_hw_queues (const struct blkmq_disk *disk)
 unsigned
 blkmq_disk_queue_depth (const struct blkmq_disk *disk)
 {
-  return disk->queue_depth;
+  return disk->set->queue_depth;
 }
 
 uint64_t
@@ -345,7 +477,7 @@ disk_turn (struct blkmq_disk *disk)
 
   do {
     again = false;
-    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-      again |= loop_turn (disk->hctxs[i].loop);
+    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+      again |= loop_turn (disk_hctx (disk, i)->loop);
   } while (again);
 }

@@ -14,6 +14,7 @@
 #include "blkmq-driver.h"
 #include "engine/clock.h"
 #include "engine/hctx.h"
+#include "engine/tagset.h"
 
 struct blkmq_disk {
   const struct blkmq_driver *driver;
@@ -21,9 +22,16 @@ struct blkmq_disk {
   bool opened; /* the driver's close is due */
   struct blkmq_limits limits;
   uint64_t seed;
-  unsigned nr_hw_queues, queue_depth;
-  unsigned nr_hctxs; /* set up so far */
-  struct blkmq_hctx *hctxs;
+  struct blkmq_tag_set *set;
+  struct blkmq_disk *set_next; /* set->lock and users_lock to write */
+  bool manual_loops;
+
+  /* An hctx lives as long as the disk.  Of those that there are, the first
+   * nr_hw_queues are in use; others were dropped by a live update. */
+  _Atomic unsigned nr_hw_queues; /* set->lock to write */
+  _Atomic unsigned nr_hctxs;     /* likewise; hctxs[] below it are fixed */
+  struct blkmq_hctx *hctxs[MAX_HW_QUEUES];
+  struct hctx_options hctx_options;
   struct clock own_clock;
   struct clock *clock;
 
@@ -32,17 +40,36 @@ struct blkmq_disk {
   pthread_mutex_t control_lock;
   bool started, removed;                /* control_lock */
   unsigned freeze_depth, quiesce_depth; /* control_lock */
+  struct blkmq_submitter *submitters;   /* control_lock */
 
   pthread_mutex_t drain_lock;
   pthread_cond_t drained;
   uint64_t drain_events; /* drain_lock */
 };
 
+static inline unsigned
+disk_nr_hctxs (const struct blkmq_disk *disk)
+{
+  return atomic_load_explicit (&disk->nr_hctxs, memory_order_acquire);
+}
+
+static inline struct blkmq_hctx *
+disk_hctx (const struct blkmq_disk *disk, unsigned index)
+{
+  return disk->hctxs[index];
+}
+
 struct blkmq_submitter {
   struct blkmq_disk *disk;
-  struct blkmq_hctx *hctx;
+  _Atomic (struct blkmq_hctx *) hctx; /* disk->control_lock to write */
+  unsigned index;                     /* what it was bound to */
+  struct blkmq_submitter *prev, *next; /* disk->control_lock */
   _Atomic uint32_t abort_epoch; /* ios of an earlier one are aborted */
 };
+
+/* Bind SUBMITTER to an hctx in use; for the first time or after an update.
+ * disk->control_lock. */
+void submitter_bind_locked (struct blkmq_submitter *submitter);
 
 /* What blkmq_disk_alloc does not offer: for tests. */
 struct disk_options {
@@ -50,8 +77,14 @@ struct disk_options {
   bool manual_loops;   /* disk_turn instead of threads */
 };
 
+/* SET may be NULL: one of its own. */
 int disk_alloc (struct blkmq_config *config, const struct disk_options *options,
-                struct blkmq_disk **disk, struct blkmq_error *error);
+                struct blkmq_tag_set *set, struct blkmq_disk **disk,
+                struct blkmq_error *error);
+
+/* Set up the hctx INDEX, which there is none of yet.  Its loop does not run. */
+int disk_add_hctx (struct blkmq_disk *disk, unsigned index,
+                   struct request_pool *pool);
 
 /* Turn all (manual) loops until nothing is left to do at this instant. */
 void disk_turn (struct blkmq_disk *disk);

@@ -40,12 +40,15 @@
 static bool
 any_other_in_flight (struct blkmq_hctx *h, struct request *self)
 {
-  for_each_taken_tag (tag, &h->tags)
+  struct request_pool *pool = hctx_pool (h);
+
+  for_each_taken (tag, pool)
   {
-    struct request *r = hctx_tag_request (h, (unsigned)tag);
+    struct request *r = pool_request (pool, (unsigned)tag);
     uint64_t word = atomic_load (&r->word);
 
-    if (r != self && word_state (word) == WORD_IN_FLIGHT && (word & WORD_HELD))
+    if (r != self && word_state (word) == WORD_IN_FLIGHT && (word & WORD_HELD)
+        && request_hctx (r) == h)
       return true;
   }
   return false;
@@ -171,54 +174,58 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
 
 /* Take a tag for a new request.  FLAGS receives the hctx's flags as they were
  * after the tag was taken; with FROZEN or REMOVED there is no tag. */
-static int
-take_tag (struct thread_slot *slot, struct blkmq_hctx *h, unsigned *flags)
+static struct request *
+take_request (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved,
+              unsigned *flags)
 {
-  int tag = tag_map_get (&h->tags, slot->id);
+  struct request_pool *pool = hctx_pool (h);
+  int tag = NO_TAG;
 
+  if (__builtin_expect (!pool->is_shared, 1) || share_may_take (h))
+    tag = pool_get_tag (pool, slot->id, reserved);
   if (tag == NO_TAG) {
     *flags = atomic_load (&h->flags);
-    return NO_TAG;
+    return NULL;
   }
+  if (__builtin_expect (pool->is_shared, 0))
+    share_took (h);
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
   if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED), 0)) {
-    tag_map_put (&h->tags, (unsigned)tag);
+    pool_put_tag (pool, (unsigned)tag);
+    if (pool->is_shared)
+      share_put (h);
     barrier_after_rmw ();
     hctx_notify_drain (h);
     /* Somebody may have looked for a tag while we had this one. */
-    if (atomic_load (&h->nr_waiting) > 0)
-      hctx_ask_run (h);
-    return NO_TAG;
+    hctx_tag_was_put (h);
+    return NULL;
   }
-  return tag;
+  return pool_request (pool, (unsigned)tag);
 }
 
 static void
 dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
              struct blkmq_io *io, bool queue_only, bool *ring)
 {
-  const struct blkmq_limits *limits = &h->disk->limits;
   struct request *r;
   bool more, split = io_is_split (io);
   unsigned flags = 0;
-  int tag;
 
   do {
-    tag = NO_TAG;
+    r = NULL;
     if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) == 0)
-      tag = take_tag (slot, h, &flags);
-    if (__builtin_expect (tag == NO_TAG, 0)) {
+      r = take_request (slot, h, false, &flags);
+    if (__builtin_expect (r == NULL, 0)) {
       if (flags & HCTX_REMOVED)
         io_reject (h, io, BLKMQ_STS_OFFLINE);
-      else if (io->flags & BLKMQ_IO_NOWAIT)
+      else if ((io->flags & BLKMQ_IO_NOWAIT) && !(flags & HCTX_DROPPED))
         io_reject (h, io, BLKMQ_STS_AGAIN);
       else
         wait_append (h, io);
       return;
     }
-    r = hctx_tag_request (h, (unsigned)tag);
-    io_take_part (limits, io, r);
+    io_take_part (h, io, r);
     more = io_has_more (io);
     if (!more)
       io_has_tags (io);
@@ -270,15 +277,14 @@ next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
                      bool *split_ends)
 {
   struct blkmq_io *io = h->wait;
-  unsigned flags;
   struct request *r;
-  int tag = take_tag (slot, h, &flags);
+  unsigned flags;
 
-  if (tag == NO_TAG)
+  r = take_request (slot, h, false, &flags);
+  if (r == NULL)
     return NULL;
-  r = hctx_tag_request (h, (unsigned)tag);
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  io_take_part (&h->disk->limits, io, r);
+  io_take_part (h, io, r);
   *split_ends = false;
   if (!io_has_more (io)) {
     *split_ends = io_is_split (io);

@@ -25,8 +25,8 @@
 static void
 set_flag (struct blkmq_disk *disk, unsigned flag)
 {
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    atomic_fetch_or (&disk->hctxs[i].flags, flag);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    atomic_fetch_or (&disk_hctx (disk, i)->flags, flag);
   barrier_full ();
 }
 
@@ -42,8 +42,8 @@ clear_flag (struct blkmq_disk *disk, unsigned *depth, unsigned flag)
   assert (*depth > 0);
   last = --*depth == 0;
   if (last) {
-    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-      atomic_fetch_and (&disk->hctxs[i].flags, ~flag);
+    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+      atomic_fetch_and (&disk_hctx (disk, i)->flags, ~flag);
   }
   pthread_mutex_unlock (&disk->control_lock);
   if (!last)
@@ -51,8 +51,8 @@ clear_flag (struct blkmq_disk *disk, unsigned *depth, unsigned flag)
 
   slot = engine_enter ();
 
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
-    struct blkmq_hctx *h = &disk->hctxs[i];
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
 
     if (flag == HCTX_QUIESCED)
       atomic_store (&h->stalled, false);
@@ -74,8 +74,8 @@ blkmq_quiesce (struct blkmq_disk *disk)
   pthread_mutex_unlock (&disk->control_lock);
 
   /* For a nested one as well: it returns when the disk is quiet. */
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    thread_wait_dispatching (&disk->hctxs[i]);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    thread_wait_dispatching (disk_hctx (disk, i));
   return 0;
 }
 
@@ -120,22 +120,43 @@ drain_events (struct blkmq_disk *disk)
 
 /* Call FN for each taken tag; it says whether that one is to be waited for. */
 static bool
+any_taken_of (struct blkmq_hctx *h,
+              bool (*fn) (struct request *r, uint64_t word, void *opaque),
+              void *opaque)
+{
+  bool wait = false;
+
+  for_each_pool (pool, h)
+  {
+    for_each_taken (tag, pool)
+    {
+      struct request *r = pool_request (pool, (unsigned)tag);
+
+      /* A tag of another hctx may still look like ours until that one has
+       * begun to use it: one more look. */
+      if (request_hctx (r) == h
+          && fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
+                 opaque))
+        wait = true;
+    }
+  }
+  return wait;
+}
+
+static bool
 any_taken (struct blkmq_disk *disk,
            bool (*fn) (struct request *r, uint64_t word, void *opaque),
            void *opaque)
 {
+  struct thread_slot *slot = thread_self ();
   bool wait = false;
 
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
-    struct blkmq_hctx *h = &disk->hctxs[i];
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+    enum hold hold = hctx_hold (slot, h);
 
-    for_each_taken_tag (tag, &h->tags)
-    {
-      struct request *r = hctx_tag_request (h, (unsigned)tag);
-
-      if (fn (r, atomic_load_explicit (&r->word, memory_order_acquire), opaque))
-        wait = true;
-    }
+    wait |= any_taken_of (h, fn, opaque);
+    hctx_let_go (slot, h, hold);
   }
   return wait;
 }
@@ -157,7 +178,7 @@ is_unfinished (struct request *r, uint64_t word, void *opaque)
              != BLKMQ_CAUSE_TIMEOUT)
     return true;
   if (list->nr < list->max)
-    list->handles[list->nr] = name_make (word, r->rq.hctx->index, r->tag);
+    list->handles[list->nr] = request_name (r, word);
   list->nr++;
   return false;
 }
@@ -179,6 +200,12 @@ blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
     set_flag (disk, HCTX_FROZEN);
   pthread_mutex_unlock (&disk->control_lock);
 
+  /* A tag that somebody has just taken is not seen to be ours before it is in
+   * use; where others take tags as well, wait for that. */
+  if (hctx_pool (disk_hctx (disk, 0))->is_shared) {
+    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+      thread_wait_dispatching (disk_hctx (disk, i));
+  }
   for (;;) {
     events = drain_events (disk);
     list.nr = 0;
@@ -233,8 +260,8 @@ take_back_from_driver (struct request *r, void *opaque)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
   if (word & WORD_HELD)
-    request_take_back (r, name_make (word, r->rq.hctx->index, r->tag),
-                       BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+    request_take_back (r, request_name (r, word), BLKMQ_CAUSE_REMOVE,
+                       BLKMQ_STS_OFFLINE);
   else
     claim_for_removal (r, opaque);
   return 0;
@@ -272,28 +299,30 @@ freeze_remove (struct blkmq_disk *disk)
 
   /* From here no new request starts and no queue_rq.  Twice round the lists:
    * those who were dispatching may still have added to them. */
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    end_lists (&disk->hctxs[i]);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    thread_wait_dispatching (&disk->hctxs[i]);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
-    end_lists (&disk->hctxs[i]);
-    hctx_for_each (&disk->hctxs[i], claim_for_removal, NULL);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    end_lists (disk_hctx (disk, i));
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    thread_wait_dispatching (disk_hctx (disk, i));
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    end_lists (disk_hctx (disk, i));
+    hctx_for_each (disk_hctx (disk, i), claim_for_removal, NULL);
   }
 
   /* The loops before the driver: a timeout scan may be asking it. */
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    loop_stop (disk->hctxs[i].loop);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    loop_stop (disk_hctx (disk, i)->loop);
   if (disk->driver->stop != NULL)
     disk->driver->stop (disk->driver_data);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
-    end_lists (&disk->hctxs[i]); /* requeued before the stop */
-    hctx_for_each (&disk->hctxs[i], take_back_from_driver, NULL);
-    hctx_kicked (&disk->hctxs[i]); /* what was on its way to the loop */
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    end_lists (disk_hctx (disk, i)); /* requeued before the stop */
+    hctx_for_each (disk_hctx (disk, i), take_back_from_driver, NULL);
+    hctx_kicked (disk_hctx (disk, i)); /* what was on its way to the loop */
   }
   engine_leave_from_below (slot);
 
   wait_released (disk);
-  for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-    thread_wait_gone (&disk->hctxs[i]);
+  /* From here no other disk of the set looks at this one, or wakes it. */
+  tagset_del_disk (disk->set, disk);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    hctx_wait_gone (disk_hctx (disk, i));
 }

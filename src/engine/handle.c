@@ -24,6 +24,11 @@ get_outside (struct blkmq_hctx *h, struct request *r, blkmq_handle handle)
 {
   if (!request_try_get (r, handle))
     return false;
+  /* Where hctxs share their requests, the name may be another's. */
+  if (request_hctx (r) != h) {
+    request_put (r);
+    return false;
+  }
   blkmq_disk_get (h->disk);
   atomic_fetch_add (&r->outside, 1);
   return true;
@@ -32,24 +37,26 @@ get_outside (struct blkmq_hctx *h, struct request *r, blkmq_handle handle)
 struct blkmq_request *
 blkmq_request_get (struct blkmq_disk *disk, blkmq_handle handle)
 {
+  struct thread_slot *slot;
   struct blkmq_hctx *h;
   struct request *r;
+  enum hold hold;
 
-  if (name_hctx (handle) >= disk->nr_hw_queues) {
-    count (&disk->hctxs[0].stale_handles);
+  if (name_hctx (handle) >= disk_nr_hctxs (disk)) {
+    count (&disk_hctx (disk, 0)->stale_handles);
     return NULL;
   }
-  h = &disk->hctxs[name_hctx (handle)];
-  if (name_tag (handle) >= disk->queue_depth)
-    goto stale;
-  r = hctx_tag_request (h, name_tag (handle));
-  if (!get_outside (h, r, handle))
-    goto stale;
-  return &r->rq;
-
-stale:
-  count (&h->stale_handles);
-  return NULL;
+  h = disk_hctx (disk, name_hctx (handle));
+  slot = engine_enter_from_below ();
+  hold = hctx_hold (slot, h);
+  r = hctx_find (h, handle);
+  if (r != NULL && !get_outside (h, r, handle))
+    r = NULL;
+  if (r == NULL)
+    count (&h->stale_handles);
+  hctx_let_go (slot, h, hold);
+  engine_leave_from_below (slot);
+  return r != NULL ? &r->rq : NULL;
 }
 
 void
@@ -72,7 +79,7 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
   assert (word_refs (word) > 0);
-  info->handle = name_make (word, rq->hctx->index, r->tag);
+  info->handle = request_name (r, word);
   info->op = rq->op;
   info->offset_bytes = rq->offset_bytes;
   info->bytes = rq->bytes;
@@ -110,8 +117,8 @@ blkmq_for_each_request (struct blkmq_disk *disk,
   struct thread_slot *slot = engine_enter_from_below ();
   int ret = 0;
 
-  for (unsigned i = 0; i < disk->nr_hw_queues && ret == 0; i++)
-    ret = hctx_for_each (&disk->hctxs[i], visit_one, &visit);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk) && ret == 0; i++)
+    ret = hctx_for_each (disk_hctx (disk, i), visit_one, &visit);
   engine_leave_from_below (slot);
   return ret;
 }
@@ -139,14 +146,16 @@ blkmq_abort_request (struct blkmq_disk *disk, blkmq_handle handle)
 {
   struct thread_slot *slot = engine_enter ();
   struct blkmq_request *rq = blkmq_request_get (disk, handle);
-  struct blkmq_hctx *outer;
+  struct blkmq_hctx *h;
+  enum hold hold;
   unsigned nr = 0;
 
   if (rq != NULL) {
-    outer = hctx_hold (slot, rq->hctx);
+    h = rq->hctx;
+    hold = hctx_hold (slot, h);
     nr = abort_one (request_of (rq));
     blkmq_request_put (rq);
-    hctx_let_go (slot, outer);
+    hctx_let_go (slot, h, hold);
   }
   engine_leave (slot);
   return nr;
@@ -182,10 +191,27 @@ is_of_submitter (struct blkmq_io *io, void *opaque)
   return io->priv.submitter == opaque;
 }
 
+/* End those that MATCH says, wherever they are: a submitter's ios may be on
+ * several hctxs, and an update may be moving them. */
+static unsigned
+abort_all (struct thread_slot *slot, struct abort_match *match,
+           bool (*is_waiting) (struct blkmq_io *io, void *opaque), void *opaque)
+{
+  struct blkmq_disk *disk = match->submitter->disk;
+
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    match->nr += wait_abort (h, is_waiting, opaque, BLKMQ_STS_ABORTED);
+    hctx_for_each (h, abort_if_match, match);
+  }
+  engine_leave (slot);
+  return match->nr;
+}
+
 unsigned
 blkmq_abort_io (struct blkmq_submitter *submitter, struct blkmq_io *io)
 {
-  struct blkmq_hctx *h = submitter->hctx;
   struct thread_slot *slot = engine_enter ();
   struct abort_match match = { submitter, io, 0 };
 
@@ -193,22 +219,15 @@ blkmq_abort_io (struct blkmq_submitter *submitter, struct blkmq_io *io)
    * that another thread is splitting it; from then on IO is only compared, for
    * its parts may end it at any time. */
   io_mark_aborted (io);
-  match.nr = wait_abort (h, is_io, io, BLKMQ_STS_ABORTED);
-  hctx_for_each (h, abort_if_match, &match);
-  engine_leave (slot);
-  return match.nr;
+  return abort_all (slot, &match, is_io, io);
 }
 
 unsigned
 blkmq_abort_submitter (struct blkmq_submitter *submitter)
 {
-  struct blkmq_hctx *h = submitter->hctx;
   struct thread_slot *slot = engine_enter ();
   struct abort_match match = { submitter, NULL, 0 };
 
   atomic_fetch_add (&submitter->abort_epoch, 1);
-  match.nr = wait_abort (h, is_of_submitter, submitter, BLKMQ_STS_ABORTED);
-  hctx_for_each (h, abort_if_match, &match);
-  engine_leave (slot);
-  return match.nr;
+  return abort_all (slot, &match, is_of_submitter, submitter);
 }

@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/barrier.h"
 #include "engine/disk.h"
 #include "engine/dispatch.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
-#include "engine/poison.h"
 #include "engine/timeout.h"
 
 static const struct loop_ops loop_ops = { hctx_kicked, hctx_timer_due };
@@ -29,63 +29,34 @@ set_deadline (void *opaque, uint64_t deadline_ns)
   loop_set_deadline (h->loop, deadline_ns);
 }
 
-static int
-alloc_requests (struct blkmq_hctx *h, unsigned queue_depth)
+unsigned
+hctx_nr_timers (unsigned nr_requests)
 {
-  size_t header = sizeof (struct request);
-
-  static_assert (sizeof (struct request) % CACHE_LINE_BYTES == 0,
-                 "the pdu behind it is aligned");
-  h->pdu_bytes = (h->driver->pdu_bytes + CACHE_LINE_BYTES - 1)
-                 & ~(size_t)(CACHE_LINE_BYTES - 1);
-  h->request_bytes = header + h->pdu_bytes;
-  h->requests
-      = aligned_alloc (CACHE_LINE_BYTES, queue_depth * h->request_bytes);
-  if (h->requests == NULL)
-    return -ENOMEM;
-  memset (h->requests, 0, queue_depth * h->request_bytes);
-  for (unsigned tag = 0; tag < queue_depth; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
-
-    request_init (r, h, tag, (char *)r + header);
-  }
-  return 0;
-}
-
-static void
-exit_requests (struct blkmq_hctx *h, unsigned nr)
-{
-  while (nr-- > 0) {
-    struct request *r = hctx_tag_request (h, nr);
-
-    unpoison (r->rq.pdu, h->pdu_bytes);
-    if (h->driver->exit_request != NULL)
-      h->driver->exit_request (h->disk->driver_data, &r->rq, h->index, nr);
-  }
-}
-
-static int
-init_requests (struct blkmq_hctx *h, unsigned queue_depth)
-{
-  for (unsigned tag = 0; tag < queue_depth; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
-    int err;
-
-    if (h->driver->init_request != NULL) {
-      err = h->driver->init_request (h->disk->driver_data, &r->rq, h->index,
-                                     tag);
-      if (err < 0) {
-        exit_requests (h, tag);
-        return err;
-      }
-    }
-    poison (r->rq.pdu, h->pdu_bytes);
-  }
-  return 0;
+  return nr_requests + 2; /* scan and rerun */
 }
 
 int
-hctx_init (struct blkmq_hctx *h, unsigned queue_depth, enum loop_kind loop_kind)
+hctx_init_driver (struct blkmq_hctx *h)
+{
+  int r = 0;
+
+  if (!h->driver_is_ready && h->driver->init_hctx != NULL)
+    r = h->driver->init_hctx (h, h->driver_data, h->index);
+  if (r >= 0)
+    h->driver_is_ready = true;
+  return r;
+}
+
+void
+hctx_exit_driver (struct blkmq_hctx *h)
+{
+  if (h->driver_is_ready && h->driver->exit_hctx != NULL)
+    h->driver->exit_hctx (h, h->driver_data, h->index);
+  h->driver_is_ready = false;
+}
+
+int
+hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
 {
   int r;
 
@@ -97,12 +68,9 @@ hctx_init (struct blkmq_hctx *h, unsigned queue_depth, enum loop_kind loop_kind)
   r = -pthread_mutex_init (&h->lock, NULL);
   if (r < 0)
     return r;
-  r = tag_map_init (&h->tags, queue_depth);
+  r = timer_heap_init (&h->heap, hctx_nr_timers (hctx_pool (h)->depth));
   if (r < 0)
     goto destroy_lock;
-  r = timer_heap_init (&h->heap, queue_depth + 2);
-  if (r < 0)
-    goto exit_tags;
   h->loop = loop_alloc (loop_kind, NULL, h->index, &loop_ops, h);
   if (h->loop == NULL) {
     r = -ENOMEM;
@@ -110,45 +78,26 @@ hctx_init (struct blkmq_hctx *h, unsigned queue_depth, enum loop_kind loop_kind)
   }
   h->heap.set_deadline = set_deadline;
   h->heap.opaque = h;
-  r = alloc_requests (h, queue_depth);
+  r = hctx_init_driver (h);
   if (r < 0)
     goto free_loop;
-  if (h->driver->init_hctx != NULL) {
-    r = h->driver->init_hctx (h, h->disk->driver_data, h->index);
-    if (r < 0)
-      goto free_requests;
-  }
-  r = init_requests (h, queue_depth);
-  if (r < 0)
-    goto exit_hctx;
   return 0;
 
-exit_hctx:
-  if (h->driver->exit_hctx != NULL)
-    h->driver->exit_hctx (h, h->disk->driver_data, h->index);
-free_requests:
-  free (h->requests);
 free_loop:
   loop_free (h->loop);
 exit_heap:
   timer_heap_exit (&h->heap);
-exit_tags:
-  tag_map_exit (&h->tags);
 destroy_lock:
   pthread_mutex_destroy (&h->lock);
   return r;
 }
 
 void
-hctx_exit (struct blkmq_hctx *h, unsigned queue_depth)
+hctx_exit (struct blkmq_hctx *h)
 {
-  exit_requests (h, queue_depth);
-  if (h->driver->exit_hctx != NULL)
-    h->driver->exit_hctx (h, h->disk->driver_data, h->index);
-  free (h->requests);
+  hctx_exit_driver (h);
   loop_free (h->loop);
   timer_heap_exit (&h->heap);
-  tag_map_exit (&h->tags);
   pthread_mutex_destroy (&h->lock);
 }
 
@@ -202,9 +151,11 @@ hctx_kicked (void *opaque)
 {
   struct blkmq_hctx *h = opaque;
   struct thread_slot *slot = engine_enter ();
+  enum hold hold = hctx_hold (slot, h);
 
   end_done (h);
   hctx_run (slot, h);
+  hctx_let_go (slot, h, hold);
   engine_leave (slot);
 }
 
@@ -217,8 +168,8 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
   switch (timer->kind) {
   case TIMER_REQUEST:
     /* The timer itself is popped; what it was armed for may be long over. */
-    r = hctx_tag_request (h, name_tag (token));
-    if (request_try_get (r, token))
+    r = hctx_find (h, token);
+    if (r != NULL && request_try_get (r, token))
       request_finish (r);
     else
       count (&h->stale_tokens);
@@ -238,11 +189,13 @@ hctx_timer_due (void *opaque)
 {
   struct blkmq_hctx *h = opaque;
   struct thread_slot *slot = engine_enter ();
+  enum hold hold = hctx_hold (slot, h);
   uint64_t now_ns = clock_now_ns (h->clock), token;
   struct timer *timer;
 
   while ((timer = timer_pop_due (&h->heap, now_ns, &token)) != NULL)
     fire (slot, h, timer, token);
+  hctx_let_go (slot, h, hold);
   engine_leave (slot);
 }
 
@@ -275,25 +228,57 @@ hctx_unstall (struct blkmq_hctx *h)
   atomic_store (&h->stalled, false);
 }
 
-struct blkmq_hctx *
-hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h)
+void
+hctx_wait_gone (struct blkmq_hctx *h)
 {
-  struct blkmq_hctx *outer
-      = atomic_load_explicit (&slot->releasing, memory_order_relaxed);
+  const struct timespec pause = { 0, 100000 };
 
-  atomic_store_explicit (&slot->releasing, h, memory_order_relaxed);
-  return outer;
+  thread_wait_gone (h);
+  while (atomic_load (&h->pins) > 0)
+    nanosleep (&pause, NULL);
 }
 
-void
-hctx_let_go (struct thread_slot *slot, struct blkmq_hctx *outer)
+/* ---- all requests ---- */
+
+/* Does the retired POOL hold requests of H? */
+static bool
+is_pool_of (const struct request_pool *pool, const struct blkmq_hctx *h)
 {
-  atomic_store_explicit (&slot->releasing, outer, memory_order_release);
+  return pool->spans_hctxs || pool->index == h->index;
+}
+
+struct request_pool *
+hctx_next_pool (struct blkmq_hctx *h, struct request_pool *pool)
+{
+  /* Without a pool before it: the first. */
+  if (pool == NULL)
+    return hctx_pool (h);
+  if (atomic_load (&pool->last_gen) == UINT64_MAX)
+    pool = atomic_load (&h->set->retired);
+  else
+    pool = atomic_load (&pool->next_retired);
+  while (pool != NULL && !is_pool_of (pool, h))
+    pool = atomic_load (&pool->next_retired);
+  return pool;
+}
+
+struct request *
+hctx_find (struct blkmq_hctx *h, uint64_t name)
+{
+  struct request *r = NULL;
+
+  for_each_pool (pool, h)
+  {
+    r = pool_find (pool, name);
+    if (r != NULL)
+      break;
+  }
+  return r;
 }
 
 /* A reference to whatever life or issue of R is the present one. */
 static bool
-get_present (struct blkmq_hctx *h, struct request *r)
+get_present (struct request *r)
 {
   uint64_t word;
 
@@ -302,8 +287,29 @@ get_present (struct blkmq_hctx *h, struct request *r)
     if (word_is_free (word) || word_refs_are_full (word))
       return false;
     /* A failed get means that the generation has moved: look again. */
-  } while (!request_try_get (r, name_make (word, h->index, r->tag)));
+  } while (!request_try_get (r, name_make (word, 0, 0)));
   return true;
+}
+
+static int
+for_each_in (struct request_pool *pool, struct blkmq_hctx *h,
+             int (*fn) (struct request *r, void *opaque), void *opaque)
+{
+  int ret = 0;
+
+  for_each_taken (tag, pool)
+  {
+    struct request *r = pool_request (pool, (unsigned)tag);
+
+    if (!get_present (r))
+      continue;
+    if (request_hctx (r) == h)
+      ret = fn (r, opaque);
+    request_put (r);
+    if (ret != 0)
+      break;
+  }
+  return ret;
 }
 
 int
@@ -311,21 +317,16 @@ hctx_for_each (struct blkmq_hctx *h,
                int (*fn) (struct request *r, void *opaque), void *opaque)
 {
   struct thread_slot *slot = thread_self ();
-  struct blkmq_hctx *outer = hctx_hold (slot, h);
+  enum hold hold = hctx_hold (slot, h);
   int ret = 0;
 
-  for_each_taken_tag (tag, &h->tags)
+  for_each_pool (pool, h)
   {
-    struct request *r = hctx_tag_request (h, (unsigned)tag);
-
-    if (!get_present (h, r))
-      continue;
-    ret = fn (r, opaque);
-    request_put (r);
+    ret = for_each_in (pool, h, fn, opaque);
     if (ret != 0)
       break;
   }
-  hctx_let_go (slot, outer);
+  hctx_let_go (slot, h, hold);
   return ret;
 }
 

@@ -5,8 +5,10 @@
  *
  * Locks of the engine, in the order in which they may be taken:
  *
+ *   set->lock             which disks a tag set has, what its pools are
  *   disk->control_lock    depths and states of freeze, quiesce, start, remove
  *   hctx->lock            queue, waiters, who runs
+ *   set->users_lock       the same disks, for those who wake the next in turn
  *   heap->lock            timers (timer.c)
  *   loop->wake_lock       waking the loop (loop.c)
  *   disk->drain_lock      sleepers in freeze and remove; a leaf
@@ -27,8 +29,10 @@
 #include "blkmq-driver.h"
 #include "engine/clock.h"
 #include "engine/loop.h"
+#include "engine/pool.h"
 #include "engine/request.h"
-#include "engine/tags.h"
+#include "engine/share.h"
+#include "engine/thread.h"
 #include "engine/timer.h"
 
 enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
@@ -37,10 +41,16 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define HCTX_QUIESCED (1u << 0) /* start no queue_rq */
 #define HCTX_FROZEN (1u << 1)   /* start no request */
 #define HCTX_REMOVED (1u << 2)  /* answer everything with OFFLINE */
+#define HCTX_DROPPED (1u << 3)  /* not in use: its submitters are elsewhere */
 
 /* hctx->watch */
 #define WATCHED UINT64_C (1)
 #define WATCH_EPOCH UINT64_C (2) /* one step of the epoch */
+
+struct hctx_options {
+  enum irqmode irqmode;
+  uint64_t completion_ns, io_timeout_ns;
+};
 
 struct blkmq_hctx {
   /* Fixed while the disk lives. */
@@ -48,15 +58,15 @@ struct blkmq_hctx {
   unsigned index;
   const struct blkmq_driver *driver;
   void *data; /* the driver's */
+  bool driver_is_ready; /* its init_hctx was called; set->lock */
   enum irqmode irqmode;
   bool ends_inline; /* completions end where the driver calls: no detour */
   uint64_t completion_ns;
   uint64_t io_timeout_ns; /* 0: off */
   struct clock *clock;
   struct loop *loop;
-  char *requests; /* queue_depth of request_bytes each */
-  size_t request_bytes;
-  size_t pdu_bytes; /* rounded up */
+  void *driver_data;       /* the disk's */
+  struct blkmq_tag_set *set;
 
   /* Read on every path, written rarely. */
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
@@ -69,7 +79,9 @@ struct blkmq_hctx {
   _Atomic bool stalled;
   _Atomic uint64_t watch;
   _Atomic bool scan_armed;
-  struct tag_map tags;
+  /* Where requests come from.  Changed by a live update only, while the hctx is
+   * frozen; kept by whoever holds the hctx (hctx_hold, dispatching). */
+  _Atomic (struct request_pool *) pool;
 
   alignas (CACHE_LINE_BYTES) pthread_mutex_t lock;
   struct request *queue, **queue_tail; /* lock: QUEUED requests */
@@ -80,9 +92,20 @@ struct blkmq_hctx {
 
   unsigned nr_submitters; /* disk->control_lock */
 
+  /* Holds that did not fit a thread's slot. */
+  _Atomic unsigned pins;
+
+  /* With a shared pool (share.c). */
+  _Atomic bool active;
+  _Atomic unsigned nr_taken;
+  _Atomic uint64_t last_taken_ns;
+
   struct timer_heap heap;
   struct timer scan_timer;
   struct timer rerun_timer;
+
+  /* What its requests did in pools that count for several, or are gone. */
+  _Atomic uint64_t ios[BLKMQ_NR_OPS], bytes[BLKMQ_NR_OPS];
 
   /* Rare events. */
   _Atomic uint64_t errors[BLKMQ_NR_STATUSES];
@@ -93,11 +116,34 @@ struct blkmq_hctx {
   _Atomic uint64_t stale_tokens, stale_handles;
 };
 
-static inline struct request *
-hctx_tag_request (struct blkmq_hctx *h, unsigned tag)
+static inline struct request_pool *
+hctx_pool (struct blkmq_hctx *h)
 {
-  return (struct request *)(h->requests + tag * h->request_bytes);
+  return atomic_load_explicit (&h->pool, memory_order_acquire);
 }
+
+/* For tests: the request at INDEX of the pool; how many are taken. */
+static inline struct request *
+hctx_tag_request (struct blkmq_hctx *h, unsigned index)
+{
+  return pool_request (hctx_pool (h), index);
+}
+static inline unsigned
+hctx_nr_taken (struct blkmq_hctx *h)
+{
+  return pool_nr_taken (hctx_pool (h));
+}
+
+/* What R is called now; WORD is its word.  The caller holds R. */
+static inline uint64_t
+request_name (const struct request *r, uint64_t word)
+{
+  return name_make (word, r->rq.hctx->index, r->tag);
+}
+
+/* The request that NAME names on this hctx if it is still alive, which is for
+ * request_try_get to find out; or NULL.  The caller holds H. */
+struct request *hctx_find (struct blkmq_hctx *h, uint64_t name);
 
 static inline void
 count (_Atomic uint64_t *counter)
@@ -105,10 +151,16 @@ count (_Atomic uint64_t *counter)
   atomic_fetch_add_explicit (counter, 1, memory_order_relaxed);
 }
 
-/* Who sets up an hctx; index, disk and the fixed fields are filled in. */
-int hctx_init (struct blkmq_hctx *h, unsigned queue_depth,
-               enum loop_kind loop_kind);
-void hctx_exit (struct blkmq_hctx *h, unsigned queue_depth);
+/* Set up an hctx whose fixed fields and pool are filled in. */
+int hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind);
+void hctx_exit (struct blkmq_hctx *h);
+
+/* The driver's part of it: each is done once until the other is. */
+int hctx_init_driver (struct blkmq_hctx *h);
+void hctx_exit_driver (struct blkmq_hctx *h);
+
+/* How many timers may be armed at once: all requests, and the hctx's own. */
+unsigned hctx_nr_timers (unsigned nr_requests);
 
 /* Replace the loop before start. */
 int hctx_lend_loop (struct blkmq_hctx *h, struct ev_loop *ev);
@@ -121,12 +173,56 @@ void hctx_timer_due (void *opaque);
  * engine, or else by the loop. */
 void hctx_ask_run (struct blkmq_hctx *h);
 
-/* Show, in the thread's slot, that H is in use beyond the life of any request:
- * removal waits.  Returns what was shown before, for hctx_let_go: such uses
- * nest. */
-struct thread_slot;
-struct blkmq_hctx *hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h);
-void hctx_let_go (struct thread_slot *slot, struct blkmq_hctx *outer);
+/* Show that H, and its pool, are in use beyond the life of any request: removal
+ * and updates wait.  In the thread's slot, or, where that shows another hctx
+ * already (a callback that completes for another disk), by a count. */
+enum hold { HOLD_MARK, HOLD_NESTED, HOLD_PIN };
+
+static inline enum hold
+hctx_hold (struct thread_slot *slot, struct blkmq_hctx *h)
+{
+  struct blkmq_hctx *held
+      = atomic_load_explicit (&slot->holding, memory_order_relaxed);
+
+  if (__builtin_expect (held == NULL, 1)) {
+    atomic_store_explicit (&slot->holding, h, memory_order_relaxed);
+    return HOLD_MARK;
+  }
+  if (held == h)
+    return HOLD_NESTED;
+  atomic_fetch_add (&h->pins, 1);
+  return HOLD_PIN;
+}
+
+static inline void
+hctx_let_go (struct thread_slot *slot, struct blkmq_hctx *h, enum hold hold)
+{
+  if (__builtin_expect (hold == HOLD_MARK, 1))
+    atomic_store_explicit (&slot->holding, NULL, memory_order_release);
+  else if (hold == HOLD_PIN)
+    atomic_fetch_sub (&h->pins, 1);
+}
+
+/* Wait until all those who touched H when this was called have let go of it. */
+void hctx_wait_gone (struct blkmq_hctx *h);
+
+/* H has put a tag: see to those who wait for one.  A full barrier first. */
+static inline void
+hctx_tag_was_put (struct blkmq_hctx *h)
+{
+  if (__builtin_expect (hctx_pool (h)->is_shared, 0))
+    share_wake (h);
+  else if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
+    hctx_ask_run (h);
+}
+
+/* The pools that have requests of H: its own, and retired ones.  The caller
+ * holds H. */
+struct request_pool *hctx_next_pool (struct blkmq_hctx *h,
+                                     struct request_pool *pool);
+#define for_each_pool(pool, h)                                                 \
+  for (struct request_pool *pool = hctx_next_pool (h, NULL); pool != NULL;     \
+       pool = hctx_next_pool (h, pool))
 
 /* Call FN for each request of H that is not free, with a reference. */
 int hctx_for_each (struct blkmq_hctx *h,
@@ -142,6 +238,14 @@ void hctx_unstall (struct blkmq_hctx *h);
 
 /* Hand a given-back request with a reference to the loop, to be ended. */
 void hctx_push_done (struct blkmq_hctx *h, struct request *r);
+
+/* Count a request of a pool that several hctxs share. */
+static inline void
+hctx_account (struct blkmq_hctx *h, enum blkmq_op op, uint64_t bytes)
+{
+  count (&h->ios[op]);
+  atomic_fetch_add_explicit (&h->bytes[op], bytes, memory_order_relaxed);
+}
 
 /* Tell those who wait for the disk to drain that something has moved. */
 void hctx_notify_drain (struct blkmq_hctx *h);

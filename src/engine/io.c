@@ -193,10 +193,12 @@ io_has_more (const struct blkmq_io *io)
 }
 
 void
-io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
-              struct request *r)
+io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
 {
   struct blkmq_request *rq = &r->rq;
+
+  __atomic_store_n (&rq->hctx, h, __ATOMIC_RELAXED);
+  rq->driver_data = h->driver_data;
 
   rq->op = io->op;
   rq->flags = io->flags & (BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP);
@@ -205,7 +207,7 @@ io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
   rq->skip_bytes = io->priv.next_skip_bytes;
   rq->bytes = io->bytes;
   if (io_is_split (io)) {
-    rq->bytes = part_bytes (limits, io);
+    rq->bytes = part_bytes (&h->disk->limits, io);
     assert (rq->bytes > 0);
     move_cursor (io, rq->bytes);
     __atomic_add_fetch (&io->priv.nr_unanswered, 1, __ATOMIC_RELAXED);
@@ -215,6 +217,7 @@ io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
   r->submitter = io->priv.submitter;
   r->early = io->give_back != NULL;
   r->accepted = false;
+  atomic_store_explicit (&r->ends_inline, h->ends_inline, memory_order_relaxed);
   atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE, memory_order_relaxed);
 }
 

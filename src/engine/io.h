@@ -34,8 +34,8 @@ void io_has_tags (struct blkmq_io *io);
 /* Is there a part left that has no request yet? */
 bool io_has_more (const struct blkmq_io *io);
 
-/* Fill R with the next part of IO and move the cursor. */
-void io_take_part (const struct blkmq_limits *limits, struct blkmq_io *io,
+/* Fill R, which becomes H's, with the next part of IO and move the cursor. */
+void io_take_part (struct blkmq_hctx *h, struct blkmq_io *io,
                    struct request *r);
 
 /* The last part was taken, or STATUS says why no more will be.  After this

@@ -76,6 +76,12 @@ const struct blkmq_key engine_keys[] = {
       .help = "requests in flight per hardware queue",
   },
   {
+      .name = "shared_tag_bitmap",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "hw_queue_depth is for all hardware queues together",
+  },
+  {
       .name = "irqmode",
       .type = BLKMQ_KEY_ENUM,
       .default_value = "none",

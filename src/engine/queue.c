@@ -72,6 +72,13 @@ queue_remove (struct blkmq_hctx *h, struct request *r)
   request_drop_queued (r);
 }
 
+static void
+add_waiting_locked (struct blkmq_hctx *h, int nr)
+{
+  atomic_fetch_add (&h->nr_waiting, (unsigned)nr);
+  share_add_waiting (h, nr);
+}
+
 void
 wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
 {
@@ -81,36 +88,69 @@ wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
   else
     h->wait_tail = io->priv.link;
   io->priv.link = NULL;
-  atomic_fetch_sub (&h->nr_waiting, 1);
+  add_waiting_locked (h, -1);
   io_has_tags (io);
+}
+
+/* False: H is not in use any more, and IO was not put anywhere. */
+static bool
+append (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  enum blkmq_status status = BLKMQ_STS_OK;
+  unsigned flags;
+
+  pthread_mutex_lock (&h->lock);
+  /* Removal and updates set their flags, and an abort its mark, before they
+   * look for the io under the lock. */
+  flags = atomic_load (&h->flags);
+  if (flags & HCTX_REMOVED)
+    status = BLKMQ_STS_OFFLINE;
+  else if (io_is_aborted (io))
+    status = BLKMQ_STS_ABORTED;
+  else if (flags & HCTX_DROPPED) {
+    pthread_mutex_unlock (&h->lock);
+    return false;
+  } else {
+    io->priv.next = NULL;
+    io->priv.link = h->wait_tail;
+    *h->wait_tail = io;
+    h->wait_tail = &io->priv.next;
+    add_waiting_locked (h, 1);
+  }
+  pthread_mutex_unlock (&h->lock);
+  if (status != BLKMQ_STS_OK) {
+    io_reject (h, io, status);
+    return true;
+  }
+  /* Look again: a tag put before we were seen is nobody else's to find. */
+  hctx_ask_run (h);
+  return true;
 }
 
 void
 wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
 {
-  enum blkmq_status status = BLKMQ_STS_OK;
+  while (!append (h, io))
+    h = atomic_load (&io->priv.submitter->hctx);
+}
+
+void
+wait_move (struct blkmq_hctx *h)
+{
+  struct blkmq_io *io, *next;
 
   pthread_mutex_lock (&h->lock);
-  /* Removal sets its flag, and an abort its mark, before it looks for the io
-   * under the lock. */
-  if (atomic_load (&h->flags) & HCTX_REMOVED)
-    status = BLKMQ_STS_OFFLINE;
-  else if (io_is_aborted (io))
-    status = BLKMQ_STS_ABORTED;
-  else {
-    io->priv.next = NULL;
-    io->priv.link = h->wait_tail;
-    *h->wait_tail = io;
-    h->wait_tail = &io->priv.next;
-    atomic_fetch_add (&h->nr_waiting, 1);
-  }
+  io = h->wait;
+  h->wait = NULL;
+  h->wait_tail = &h->wait;
+  share_add_waiting (h, -(int)atomic_exchange (&h->nr_waiting, 0));
+  for (next = io; next != NULL; next = next->priv.next)
+    next->priv.link = NULL;
   pthread_mutex_unlock (&h->lock);
-  if (status != BLKMQ_STS_OK) {
-    io_reject (h, io, status);
-    return;
+  for (; io != NULL; io = next) {
+    next = io->priv.next;
+    wait_append (h, io);
   }
-  /* Look again: a tag put before we were seen is nobody else's to find. */
-  hctx_ask_run (h);
 }
 
 unsigned

@@ -15,9 +15,13 @@ bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 /* Take a QUEUED request off the queue and let go of it, if it is there. */
 void queue_remove (struct blkmq_hctx *h, struct request *r);
 
-/* Wait list.  wait_abort takes off and ends with STATUS all that MATCH says yes
+/* Wait list.  wait_append puts IO there; or on that of the hctx to which its
+ * submitter has gone, if H was dropped.  wait_abort takes off and ends with STATUS all that MATCH says yes
  * to (NULL: all), and returns their number. */
 void wait_append (struct blkmq_hctx *h, struct blkmq_io *io);
+
+/* H was dropped: have its ios wait where their submitters are now. */
+void wait_move (struct blkmq_hctx *h);
 unsigned wait_abort (struct blkmq_hctx *h,
                      bool (*match) (struct blkmq_io *io, void *opaque),
                      void *opaque, enum blkmq_status status);

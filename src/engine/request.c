@@ -57,6 +57,7 @@
 #include "engine/hctx.h"
 #include "engine/io.h"
 #include "engine/poison.h"
+#include "engine/pool.h"
 #include "engine/request.h"
 #include "engine/thread.h"
 
@@ -74,13 +75,13 @@ load (struct request *r)
 }
 
 void
-request_init (struct request *r, struct blkmq_hctx *h, unsigned tag, void *pdu)
+request_init (struct request *r, struct request_pool *pool, unsigned index,
+              void *pdu)
 {
-  atomic_init (&r->word, WORD_ONE_GEN);
-  r->rq.hctx = h;
-  r->rq.driver_data = h->disk->driver_data;
+  atomic_init (&r->word, pool->first_gen << WORD_GEN_SHIFT);
   r->rq.pdu = pdu;
-  r->tag = (uint16_t)tag;
+  r->pool = pool;
+  r->tag = (uint16_t)(pool->first_tag + index);
   timer_init (&r->timer, TIMER_REQUEST);
 }
 
@@ -91,13 +92,15 @@ static void
 release (struct request *r)
 {
   struct thread_slot *slot = thread_self ();
-  struct blkmq_hctx *h = r->rq.hctx, *outer;
+  struct request_pool *pool = r->pool;
+  struct blkmq_hctx *h = r->rq.hctx;
+  enum hold hold;
   unsigned flags;
 
   /* It may still be armed when an abort or a timeout came first.  If it has
    * been popped already, its token is dead. */
   timer_cancel (&h->heap, &r->timer);
-  poison (r->rq.pdu, h->pdu_bytes);
+  poison (r->rq.pdu, pool->pdu_bytes);
 
   if (r->early)
     io_give_back_part (r->io);
@@ -105,15 +108,16 @@ release (struct request *r)
   /* From the put on, nothing keeps the hctx but this mark: removal waits for
    * it (thread_wait_gone).  The put's barrier orders the mark before the
    * loads, as removal's orders the flag before its look at the marks. */
-  outer = hctx_hold (slot, h);
-  tag_map_put (&h->tags, r->tag);
+  hold = hctx_hold (slot, h);
+  pool_put_tag (pool, r->tag - pool->first_tag);
+  if (__builtin_expect (pool->is_shared, 0))
+    share_put (h);
   barrier_after_rmw (); /* pairs with wait_append, freeze and removal */
   flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
-  if (flags & (HCTX_FROZEN | HCTX_REMOVED))
+  if (__builtin_expect (flags & (HCTX_FROZEN | HCTX_REMOVED), 0))
     hctx_notify_drain (h);
-  if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
-    hctx_ask_run (h);
-  hctx_let_go (slot, outer);
+  hctx_tag_was_put (h);
+  hctx_let_go (slot, h, hold);
 }
 
 static void
@@ -156,10 +160,14 @@ answer (struct request *r, unsigned drop)
 {
   enum blkmq_status status = r->status;
 
-  bump (&r->ios[r->rq.op], 1);
-  if (status == BLKMQ_STS_OK)
-    bump (&r->bytes[r->rq.op], r->rq.bytes);
-  else
+  if (__builtin_expect (r->pool->is_shared, 0))
+    hctx_account (r->rq.hctx, r->rq.op, status == BLKMQ_STS_OK ? r->rq.bytes : 0);
+  else {
+    bump (&r->ios[r->rq.op], 1);
+    if (status == BLKMQ_STS_OK)
+      bump (&r->bytes[r->rq.op], r->rq.bytes);
+  }
+  if (status != BLKMQ_STS_OK)
     count (&r->rq.hctx->errors[status]);
 
   io_answer_part (r->io, status);
@@ -258,10 +266,19 @@ token_is_alive (uint64_t word, uint64_t token)
          && (word & (WORD_STATE | WORD_HELD)) == (WORD_IN_FLIGHT | WORD_HELD);
 }
 
+/* Where several hctxs draw on the same requests the generation tells them
+ * apart. */
 static bool
 token_is_of (const struct request *r, uint64_t token)
 {
-  return name_tag (token) == r->tag && name_hctx (token) == r->rq.hctx->index;
+  return name_tag (token) == r->tag
+         && (r->pool->spans_hctxs || name_hctx (token) == r->pool->index);
+}
+
+bool
+request_token_is_alive (struct request *r, blkmq_token token)
+{
+  return token_is_of (r, token) && token_is_alive (load (r), token);
 }
 
 /* Completions that end where the driver calls: give-back and claim in one. */
@@ -291,8 +308,8 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
 static bool
 complete_later (struct request *r, uint64_t token, enum blkmq_status status)
 {
-  struct blkmq_hctx *h = r->rq.hctx;
   uint64_t word = load (r), next;
+  struct blkmq_hctx *h;
 
   do {
     if (!token_is_alive (word, token))
@@ -307,6 +324,7 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
     return true;
   }
 
+  h = r->rq.hctx;
   r->driver_status = (uint8_t)status;
   switch (h->irqmode) {
   case IRQMODE_NONE:
@@ -331,18 +349,24 @@ request_complete (struct request *r, blkmq_token token,
                   enum blkmq_status status)
 {
   struct thread_slot *slot = thread_self ();
-  struct blkmq_hctx *h = r->rq.hctx;
-  struct blkmq_hctx *outer = hctx_hold (slot, h);
-  bool alive;
+  bool alive = false;
 
-  alive = token_is_of (r, token)
-          && (h->ends_inline ? complete_inline (r, token, status)
-                             : complete_later (r, token, status));
-  if (alive)
-    hctx_gave_back (h);
-  else
-    count (&h->stale_tokens);
-  hctx_let_go (slot, outer);
+  if (request_token_is_alive (r, token)) {
+    /* Ours, unless a second one completes it at this very moment; so nothing
+     * is looked at in there before the token has acted. */
+    struct blkmq_hctx *h = request_hctx (r);
+    enum hold hold = hctx_hold (slot, h);
+
+    if (atomic_load_explicit (&r->ends_inline, memory_order_relaxed))
+      alive = complete_inline (r, token, status);
+    else
+      alive = complete_later (r, token, status);
+    if (alive)
+      hctx_gave_back (h);
+    hctx_let_go (slot, h, hold);
+  }
+  if (!alive)
+    count (&r->pool->stale_tokens);
   return alive;
 }
 
@@ -401,7 +425,7 @@ request_start (struct request *r)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
 
   assert (word_is_free (word));
-  unpoison (r->rq.pdu, r->rq.hctx->pdu_bytes);
+  unpoison (r->rq.pdu, r->pool->pdu_bytes);
   atomic_store_explicit (&r->word,
                          word | WORD_QUEUED | WORD_HELD | WORD_ONE_REF,
                          memory_order_release);
@@ -413,10 +437,10 @@ request_start_issue (struct request *r)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
 
   assert (word_is_free (word));
-  unpoison (r->rq.pdu, r->rq.hctx->pdu_bytes);
+  unpoison (r->rq.pdu, r->pool->pdu_bytes);
   word = word_next_issue (word) | WORD_IN_FLIGHT | WORD_HELD | WORD_ONE_REF;
   atomic_store_explicit (&r->word, word, memory_order_release);
-  return name_make (word, r->rq.hctx->index, r->tag);
+  return request_name (r, word);
 }
 
 bool
@@ -436,7 +460,7 @@ request_issue (struct request *r, blkmq_token *token)
     after_let_go (r, word);
     return false;
   }
-  *token = name_make (next, r->rq.hctx->index, r->tag);
+  *token = request_name (r, next);
   return true;
 }
 
@@ -459,7 +483,7 @@ request_return (struct request *r, blkmq_token token)
 
   do {
     if (!token_is_of (r, token) || !token_is_alive (word, token)) {
-      count (&r->rq.hctx->stale_tokens);
+      count (&r->pool->stale_tokens);
       return REQUEST_STALE;
     }
     next = word & WORD_ENDED ? word_let_go (word)

@@ -15,9 +15,11 @@
 #include <stdint.h>
 
 #include "blkmq-driver.h"
-#include "engine/tags.h"
+#include "engine/line.h"
 #include "engine/timer.h"
 #include "engine/word.h"
+
+struct request_pool;
 
 struct request {
   /* First cache line: what the driver reads. */
@@ -29,9 +31,11 @@ struct request {
   struct blkmq_submitter *submitter;
   struct request *next;         /* on the queue or the done list */
   _Atomic uint64_t deadline_ns; /* io_timeout; 0: not taken by the driver */
-  uint16_t tag;
+  struct request_pool *pool; /* fixed */
+  uint16_t tag;              /* as names say it; fixed */
   bool early;               /* the io has a give_back: answer before it */
   bool accepted;            /* the driver has taken it once: deadline stays */
+  _Atomic bool ends_inline; /* its hctx's */
   uint8_t driver_status;    /* what blkmq_complete was given */
   uint8_t status;           /* the winner's */
   _Atomic uint8_t cause;    /* the winner's */
@@ -54,9 +58,18 @@ request_of (struct blkmq_request *rq)
   return (struct request *)((char *)rq - offsetof (struct request, rq));
 }
 
-/* Set up and tear down the memory of one tag. */
-void request_init (struct request *r, struct blkmq_hctx *h, unsigned tag,
+/* Set up the memory of the request at INDEX of POOL. */
+void request_init (struct request *r, struct request_pool *pool, unsigned index,
                    void *pdu);
+
+/* The hctx that R belongs to in its present life.  Stable for those who have a
+ * reference or the request itself; others may see the past. */
+static inline struct blkmq_hctx *
+request_hctx (const struct request *r)
+{
+  return __atomic_load_n (&r->rq.hctx, __ATOMIC_RELAXED);
+}
+
 
 /* FREE -> QUEUED.  The caller has taken the tag and filled in the request. */
 void request_start (struct request *r);
@@ -67,6 +80,9 @@ blkmq_token request_start_issue (struct request *r);
 /* QUEUED -> IN_FLIGHT.  False: the request was ended meanwhile; the queue's
  * hold is dropped and R may be gone. */
 bool request_issue (struct request *r, blkmq_token *token);
+
+/* May TOKEN act?  Then R is its holder's, and its hctx is fixed. */
+bool request_token_is_alive (struct request *r, blkmq_token token);
 
 /* IN_FLIGHT -> QUEUED, from the holder of TOKEN. */
 enum request_returned {

@@ -39,14 +39,25 @@ add_in_flight (struct request *r, void *opaque)
 }
 
 static void
-add_hctx (struct blkmq_hctx *h, struct blkmq_stats *stats)
+add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
+          struct blkmq_stats *stats)
 {
-  for (unsigned tag = 0; tag < h->tags.depth; tag++) {
-    struct request *r = hctx_tag_request (h, tag);
+  enum hold hold = hctx_hold (slot, h);
 
-    add_all (stats->ios, r->ios, BLKMQ_NR_OPS);
-    add_all (stats->bytes, r->bytes, BLKMQ_NR_OPS);
+  for_each_pool (pool, h)
+  {
+    stats->stale_tokens += get (&pool->stale_tokens);
+    if (pool->is_shared)
+      continue; /* counted by hctx */
+    for (unsigned tag = 0; tag < pool->depth; tag++) {
+      struct request *r = pool_request (pool, tag);
+
+      add_all (stats->ios, r->ios, BLKMQ_NR_OPS);
+      add_all (stats->bytes, r->bytes, BLKMQ_NR_OPS);
+    }
   }
+  add_all (stats->ios, h->ios, BLKMQ_NR_OPS);
+  add_all (stats->bytes, h->bytes, BLKMQ_NR_OPS);
   hctx_for_each (h, add_in_flight, stats);
   add_all (stats->errors, h->errors, BLKMQ_NR_STATUSES);
   add_all (stats->rejected, h->rejected, BLKMQ_NR_STATUSES);
@@ -60,6 +71,7 @@ add_hctx (struct blkmq_hctx *h, struct blkmq_stats *stats)
   stats->timeouts_held += get (&h->timeouts_held);
   stats->stale_tokens += get (&h->stale_tokens);
   stats->stale_handles += get (&h->stale_handles);
+  hctx_let_go (slot, h, hold);
 }
 
 int
@@ -68,15 +80,15 @@ blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
 {
   struct thread_slot *slot;
 
-  if (index != BLKMQ_HCTX_ANY && index >= disk->nr_hw_queues)
+  if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
     return -EINVAL;
   memset (stats, 0, sizeof *stats);
   slot = engine_enter_from_below ();
   if (index != BLKMQ_HCTX_ANY)
-    add_hctx (&disk->hctxs[index], stats);
+    add_hctx (slot, disk_hctx (disk, index), stats);
   else {
-    for (unsigned i = 0; i < disk->nr_hw_queues; i++)
-      add_hctx (&disk->hctxs[i], stats);
+    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+      add_hctx (slot, disk_hctx (disk, i), stats);
   }
   engine_leave_from_below (slot);
   return 0;

@@ -19,22 +19,32 @@
 /* Not in turn: a program that opens each connection twice (nbdkit does, for a
  * client that asks before it connects) would use every other hctx only. */
 static struct blkmq_hctx *
-bind_submitter (struct blkmq_disk *disk, unsigned index)
+least_used_locked (struct blkmq_disk *disk)
 {
-  struct blkmq_hctx *h;
+  struct blkmq_hctx *least = disk_hctx (disk, 0);
 
-  pthread_mutex_lock (&disk->control_lock);
-  if (index == BLKMQ_HCTX_ANY) {
-    index = 0;
-    for (unsigned i = 1; i < disk->nr_hw_queues; i++) {
-      if (disk->hctxs[i].nr_submitters < disk->hctxs[index].nr_submitters)
-        index = i;
-    }
+  for (unsigned i = 1; i < disk->nr_hw_queues; i++) {
+    if (disk_hctx (disk, i)->nr_submitters < least->nr_submitters)
+      least = disk_hctx (disk, i);
   }
-  h = &disk->hctxs[index];
+  return least;
+}
+
+void
+submitter_bind_locked (struct blkmq_submitter *submitter)
+{
+  struct blkmq_disk *disk = submitter->disk;
+  struct blkmq_hctx *h = atomic_load (&submitter->hctx);
+
+  if (h != NULL)
+    h->nr_submitters--;
+  /* One that was bound to an hctx goes back to it when there is one again. */
+  if (submitter->index != BLKMQ_HCTX_ANY)
+    h = disk_hctx (disk, submitter->index % disk->nr_hw_queues);
+  else
+    h = least_used_locked (disk);
   h->nr_submitters++;
-  pthread_mutex_unlock (&disk->control_lock);
-  return h;
+  atomic_store (&submitter->hctx, h);
 }
 
 struct blkmq_submitter *
@@ -46,32 +56,54 @@ blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index)
     errno = EINVAL;
     return NULL;
   }
-  submitter = malloc (sizeof *submitter);
+  submitter = calloc (1, sizeof *submitter);
   if (submitter == NULL)
     return NULL;
   submitter->disk = disk;
-  submitter->hctx = bind_submitter (disk, index);
-  atomic_init (&submitter->abort_epoch, 0);
+  submitter->index = index;
   blkmq_disk_get (disk);
+
+  pthread_mutex_lock (&disk->control_lock);
+  submitter_bind_locked (submitter);
+  submitter->next = disk->submitters;
+  if (submitter->next != NULL)
+    submitter->next->prev = submitter;
+  disk->submitters = submitter;
+  pthread_mutex_unlock (&disk->control_lock);
   return submitter;
 }
 
 void
 blkmq_submitter_free (struct blkmq_submitter *submitter)
 {
+  struct blkmq_disk *disk;
+
   if (submitter == NULL)
     return;
-  pthread_mutex_lock (&submitter->disk->control_lock);
-  submitter->hctx->nr_submitters--;
-  pthread_mutex_unlock (&submitter->disk->control_lock);
-  blkmq_disk_put (submitter->disk);
+  disk = submitter->disk;
+  pthread_mutex_lock (&disk->control_lock);
+  atomic_load (&submitter->hctx)->nr_submitters--;
+  if (submitter->prev != NULL)
+    submitter->prev->next = submitter->next;
+  else
+    disk->submitters = submitter->next;
+  if (submitter->next != NULL)
+    submitter->next->prev = submitter->prev;
+  pthread_mutex_unlock (&disk->control_lock);
   free (submitter);
+  blkmq_disk_put (disk);
+}
+
+static struct blkmq_hctx *
+hctx_of (const struct blkmq_submitter *submitter)
+{
+  return atomic_load_explicit (&submitter->hctx, memory_order_relaxed);
 }
 
 unsigned
 blkmq_submitter_hctx (const struct blkmq_submitter *submitter)
 {
-  return submitter->hctx->index;
+  return hctx_of (submitter)->index;
 }
 
 /* Before its checks (io_prepare) an io has no state. */
@@ -103,7 +135,7 @@ submit_chain (struct blkmq_submitter *submitter, struct blkmq_io *first)
     return;
   }
   slot->depth++;
-  dispatch_ios (slot, submitter->hctx, first, false);
+  dispatch_ios (slot, hctx_of (submitter), first, false);
   engine_leave (slot);
 }
 
@@ -167,16 +199,21 @@ blkmq_complete (struct blkmq_request *rq, blkmq_token token,
   return alive ? 0 : -ESTALE;
 }
 
-int
-blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
+static enum request_returned
+requeue (struct thread_slot *slot, struct request *r, blkmq_token token)
 {
-  struct thread_slot *slot = engine_enter_from_below ();
-  struct request *r = request_of (rq);
-  struct blkmq_hctx *h = rq->hctx;
-  /* The request may be dropped, or dispatched and gone. */
-  struct blkmq_hctx *outer = hctx_hold (slot, h);
-  enum request_returned returned = request_return (r, token);
+  enum request_returned returned;
+  struct blkmq_hctx *h;
+  enum hold hold;
 
+  if (!request_token_is_alive (r, token)) {
+    count (&r->pool->stale_tokens);
+    return REQUEST_STALE;
+  }
+  /* The request may be dropped, or dispatched and gone. */
+  h = request_hctx (r);
+  hold = hctx_hold (slot, h);
+  returned = request_return (r, token);
   if (returned == REQUEST_QUEUED) {
     count (&h->requeues);
     r->accepted = true;
@@ -185,7 +222,17 @@ blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
   }
   if (returned != REQUEST_STALE)
     hctx_gave_back (h);
-  hctx_let_go (slot, outer);
+  hctx_let_go (slot, h, hold);
+  return returned;
+}
+
+int
+blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
+{
+  struct thread_slot *slot = engine_enter_from_below ();
+  enum request_returned returned
+      = requeue (slot, request_of (rq), token);
+
   engine_leave_from_below (slot);
   return returned == REQUEST_STALE ? -ESTALE : 0;
 }
@@ -211,7 +258,14 @@ blkmq_hctx_index (const struct blkmq_hctx *hctx)
 struct blkmq_request *
 blkmq_hctx_request (struct blkmq_hctx *hctx, blkmq_token token)
 {
-  if (name_hctx (token) != hctx->index || name_tag (token) >= hctx->tags.depth)
+  struct thread_slot *slot = thread_self ();
+  struct request *r = NULL;
+  enum hold hold;
+
+  if (name_hctx (token) != hctx->index)
     return NULL;
-  return &hctx_tag_request (hctx, name_tag (token))->rq;
+  hold = hctx_hold (slot, hctx);
+  r = hctx_find (hctx, token);
+  hctx_let_go (slot, hctx, hold);
+  return r != NULL ? &r->rq : NULL;
 }

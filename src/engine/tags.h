@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CACHE_LINE_BYTES 64
+#include "engine/line.h"
 
 struct tag_word {
   alignas (CACHE_LINE_BYTES) _Atomic uint64_t bits; /* 1: taken */
@@ -45,9 +45,5 @@ unsigned tag_map_nr_taken (const struct tag_map *map);
 
 /* The first taken tag at or after FROM (at most the depth), or NO_TAG. */
 int tag_map_next_taken (const struct tag_map *map, unsigned from);
-
-#define for_each_taken_tag(tag, map)                                           \
-  for (int tag = tag_map_next_taken (map, 0); tag != NO_TAG;                   \
-       tag = tag_map_next_taken (map, (unsigned)tag + 1))
 
 #endif /* BLKMQ_ENGINE_TAGS_H */

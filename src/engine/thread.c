@@ -94,36 +94,25 @@ thread_any_queueing (struct request *rq)
 }
 
 static bool
-any_dispatching (struct blkmq_hctx *hctx, const struct thread_slot *self)
+is_dispatching (const struct thread_slot *s, const struct blkmq_hctx *hctx)
 {
-  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
-    if (s != self
-        && atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx)
-      return true;
-  }
-  return false;
+  return atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx;
 }
 
-/* A thread hands its hold on an hctx from releasing to a note and from there to
+/* A thread hands its hold on an hctx from holding to a note and from there to
  * dispatching; and while dispatching it may make a new note.  Looking in that
  * order, and at dispatching first as well, cannot miss it. */
 static bool
-any_touching (struct blkmq_hctx *hctx, const struct thread_slot *self)
+is_touching (const struct thread_slot *s, const struct blkmq_hctx *hctx)
 {
-  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
-    if (s == self)
-      continue;
-    if (atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx
-        || atomic_load_explicit (&s->releasing, memory_order_acquire) == hctx)
-      return true;
-    for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
-      if (atomic_load_explicit (&s->runs[i], memory_order_acquire) == hctx)
-        return true;
-    }
-    if (atomic_load_explicit (&s->dispatching, memory_order_acquire) == hctx)
+  if (is_dispatching (s, hctx)
+      || atomic_load_explicit (&s->holding, memory_order_acquire) == hctx)
+    return true;
+  for (unsigned i = 0; i < THREAD_NR_RUNS; i++) {
+    if (atomic_load_explicit (&s->runs[i], memory_order_acquire) == hctx)
       return true;
   }
-  return false;
+  return is_dispatching (s, hctx);
 }
 
 bool
@@ -144,35 +133,59 @@ thread_note_run (struct thread_slot *slot, struct blkmq_hctx *hctx)
   return false;
 }
 
+/* The thread with the lowest id from FROM on, or NULL. */
+static struct thread_slot *
+next_locked (unsigned from)
+{
+  struct thread_slot *found = NULL;
+
+  for (struct thread_slot *s = registry; s != NULL; s = s->next) {
+    if (s->id >= from && (found == NULL || s->id < found->id))
+      found = s;
+  }
+  return found;
+}
+
+/* One thread after the other: asking for a moment at which none of them does
+ * would be asking for much on a busy disk. */
 static void
-wait_until_not (bool (*any) (struct blkmq_hctx *, const struct thread_slot *),
-                struct blkmq_hctx *hctx)
+wait_for_each (bool (*does) (const struct thread_slot *,
+                             const struct blkmq_hctx *),
+               struct blkmq_hctx *hctx)
 {
   const struct thread_slot *self = thread_self ();
   struct timespec pause = { 0, 20000 };
-  bool found;
+  unsigned next = 0, end;
 
+  pthread_mutex_lock (&registry_lock);
+  end = next_id; /* who comes later comes after what the caller did */
   for (;;) {
+    struct thread_slot *s = next_locked (next);
+
+    if (s == NULL || s->id >= end)
+      break;
     barrier_full ();
-    pthread_mutex_lock (&registry_lock);
-    found = any (hctx, self);
+    if (s == self || !does (s, hctx)) {
+      next = s->id + 1;
+      continue;
+    }
     pthread_mutex_unlock (&registry_lock);
-    if (!found)
-      return;
     nanosleep (&pause, NULL);
     if (pause.tv_nsec < 1000000)
       pause.tv_nsec *= 2;
+    pthread_mutex_lock (&registry_lock);
   }
+  pthread_mutex_unlock (&registry_lock);
 }
 
 void
 thread_wait_dispatching (struct blkmq_hctx *hctx)
 {
-  wait_until_not (any_dispatching, hctx);
+  wait_for_each (is_dispatching, hctx);
 }
 
 void
 thread_wait_gone (struct blkmq_hctx *hctx)
 {
-  wait_until_not (any_touching, hctx);
+  wait_for_each (is_touching, hctx);
 }

@@ -30,7 +30,7 @@ struct thread_slot {
   /* Read by others. */
   _Atomic (struct blkmq_hctx *) dispatching; /* may be inside queue_rq */
   _Atomic (struct request *) queueing;       /* this one is */
-  _Atomic (struct blkmq_hctx *) releasing;   /* may touch the hctx */
+  _Atomic (struct blkmq_hctx *) holding;     /* touches the hctx: hctx_hold */
 
   /* Hctxs to run when the engine is left: written by the thread, read by
    * removal, which must not free them under it. */
@@ -84,10 +84,11 @@ bool thread_any_queueing (struct request *rq);
  * The caller keeps the hctx until this returns; from then on the note does. */
 bool thread_note_run (struct thread_slot *slot, struct blkmq_hctx *hctx);
 
-/* Wait until no other thread dispatches on HCTX; or until none can touch it
- * any more (dispatching, releasing, noted to run), each at least once since
- * the call.  The caller has published what makes new ones stay out, and this
- * passes a full barrier.  Sleeps between looks. */
+/* Wait until each other thread was seen, since the call, not to dispatch on
+ * HCTX; or not to touch it at all (dispatching, holding, noted to run): what it
+ * does on HCTX after that it has begun after that.  The caller has published
+ * what the new ones must see, and this passes a full barrier.  Sleeps between
+ * looks. */
 void thread_wait_dispatching (struct blkmq_hctx *hctx);
 void thread_wait_gone (struct blkmq_hctx *hctx);
 

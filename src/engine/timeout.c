@@ -114,7 +114,8 @@ scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
 
   word = atomic_load_explicit (&r->word, memory_order_acquire);
   when = deadline (r);
-  if (word_is_free (word) || is_over (word) || when == 0)
+  if (word_is_free (word) || is_over (word) || when == 0
+      || request_hctx (r) != h)
     return UINT64_MAX;
   if (when > now_ns)
     return when;
@@ -124,9 +125,9 @@ scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
   token = name_make (word, h->index, r->tag);
   if (!request_try_get (r, token))
     return now_ns + RESCAN_NS; /* it has just moved on */
-  /* With the reference the deadline is this life's for certain. */
+  /* With the reference all this is of this life for certain. */
   when = deadline (r);
-  if (when != 0 && when <= now_ns)
+  if (when != 0 && when <= now_ns && request_hctx (r) == h)
     expire (h, r, token, now_ns);
   word = atomic_load_explicit (&r->word, memory_order_acquire);
   when = deadline (r);
@@ -141,15 +142,16 @@ timeout_scan (struct blkmq_hctx *h)
 {
   uint64_t now_ns = clock_now_ns (h->clock);
   uint64_t next_ns = now_ns + h->io_timeout_ns + h->clock->coarse_resolution_ns;
+  struct request_pool *pool = hctx_pool (h);
   bool any = false;
 
   /* The driver may have been stopped; removal ends what is left. */
   if (atomic_load (&h->flags) & HCTX_REMOVED)
     return;
-  for_each_taken_tag (tag, &h->tags)
+  for_each_taken (tag, pool)
   {
     uint64_t again_ns
-        = scan_request (h, hctx_tag_request (h, (unsigned)tag), now_ns);
+        = scan_request (h, pool_request (pool, (unsigned)tag), now_ns);
 
     any = true;
     if (again_ns < next_ns)
@@ -161,7 +163,7 @@ timeout_scan (struct blkmq_hctx *h)
   if (!any) {
     atomic_store (&h->scan_armed, false);
     barrier_full (); /* pairs with the taking of a tag */
-    if (tag_map_next_taken (&h->tags, 0) == NO_TAG
+    if (pool_next_taken (pool, 0) == NO_TAG
         || atomic_exchange (&h->scan_armed, true))
       return;
   }

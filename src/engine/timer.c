@@ -38,6 +38,26 @@ timer_heap_exit (struct timer_heap *heap)
   free (heap->timers);
 }
 
+int
+timer_heap_reserve (struct timer_heap *heap, unsigned max)
+{
+  struct timer **timers;
+  int r = 0;
+
+  pthread_mutex_lock (&heap->lock);
+  if (max > heap->max) {
+    timers = reallocarray (heap->timers, max, sizeof heap->timers[0]);
+    if (timers == NULL)
+      r = -ENOMEM;
+    else {
+      heap->timers = timers;
+      heap->max = max;
+    }
+  }
+  pthread_mutex_unlock (&heap->lock);
+  return r;
+}
+
 void
 timer_init (struct timer *timer, enum timer_kind kind)
 {

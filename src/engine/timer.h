@@ -44,6 +44,9 @@ struct timer_heap {
 int timer_heap_init (struct timer_heap *heap, unsigned max);
 void timer_heap_exit (struct timer_heap *heap);
 
+/* Make room for MAX timers, if there is less.  Not on the I/O path. */
+int timer_heap_reserve (struct timer_heap *heap, unsigned max);
+
 void timer_init (struct timer *timer, enum timer_kind kind);
 
 /* Arm; an armed timer is moved to the new deadline and token. */

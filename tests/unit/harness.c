@@ -471,7 +471,7 @@ bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
   register_drivers ();
   config = make_config (bed, keys);
   opening = &bed->script;
-  r = disk_alloc (config, &options, &bed->disk, &error);
+  r = disk_alloc (config, &options, NULL, &bed->disk, &error);
   blkmq_config_free (config);
   return r;
 }
@@ -521,7 +521,7 @@ bed_check_idle (struct bed *bed)
     ck_assert_uint_eq (stats.in_flight[op], 0);
   ck_assert_uint_eq (stats.waiting, 0);
   for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (bed->disk); i++)
-    ck_assert_uint_eq (tag_map_nr_taken (&bed_hctx (bed, i)->tags), 0);
+    ck_assert_uint_eq (hctx_nr_taken (bed_hctx (bed, i)), 0);
 }
 
 void
@@ -567,7 +567,7 @@ bed_stats (struct bed *bed)
 struct blkmq_hctx *
 bed_hctx (struct bed *bed, unsigned index)
 {
-  return &bed->disk->hctxs[index];
+  return disk_hctx (bed->disk, index);
 }
 
 unsigned

@@ -316,7 +316,7 @@ freeze_waits_for_the_end (const char *keys, bool pin)
   ck_assert_int_eq (call.result, 0);
   ck_assert_uint_gt (call.returned, before);
   ck_assert_uint_gt (call.returned, t.give_back_event);
-  ck_assert_uint_eq (tag_map_nr_taken (&bed_hctx (bed, 0)->tags), 0);
+  ck_assert_uint_eq (hctx_nr_taken (bed_hctx (bed, 0)), 0);
   blkmq_unfreeze (bed->disk);
   bed_stop (bed);
 }
@@ -360,7 +360,7 @@ START_TEST (test_frozen_disk_lets_new_ios_wait)
   bed_pass (bed, 100 * MS);
   ck_assert_uint_eq (bed->script.nr_issues, 0);
   ck_assert_uint_eq (bed_stats (bed).waiting, 4);
-  ck_assert_uint_eq (tag_map_nr_taken (&bed_hctx (bed, 0)->tags), 0);
+  ck_assert_uint_eq (hctx_nr_taken (bed_hctx (bed, 0)), 0);
 
   blkmq_unfreeze (bed->disk);
   for (unsigned i = 0; i < 4; i++) {

@@ -31,7 +31,7 @@ check_lost (struct bed *bed, unsigned complete, unsigned timeout,
 static unsigned
 nr_tags_taken (struct bed *bed)
 {
-  return tag_map_nr_taken (&bed_hctx (bed, 0)->tags);
+  return hctx_nr_taken (bed_hctx (bed, 0));
 }
 
 static blkmq_handle

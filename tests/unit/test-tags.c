@@ -218,7 +218,7 @@ START_TEST (test_newcomer_goes_behind_waiters)
   /* The tag is free, the loop has not turned yet: the newcomer could take
    * it. */
   issue_complete (&bed->script, 0, BLKMQ_STS_OK);
-  ck_assert_uint_eq (tag_map_nr_taken (&bed_hctx (bed, 0)->tags), 0);
+  ck_assert_uint_eq (hctx_nr_taken (bed_hctx (bed, 0)), 0);
   test_io_submit (&newcomer, bed, 2);
   bed_turn (bed);
   ck_assert_uint_eq (bed->script.nr_issues, 2);

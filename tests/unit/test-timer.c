@@ -305,7 +305,7 @@ START_TEST (test_stale_timer_is_counted_and_touches_nothing)
   old = script_issue (&bed->script, 0)->token;
   issue_complete (&bed->script, 0, BLKMQ_STS_OK);
   blkmq_abort_io (bed->submitter, &first.io);
-  ck_assert_uint_eq (tag_map_nr_taken (&h->tags), 0);
+  ck_assert_uint_eq (hctx_nr_taken (h), 0);
 
   /* The tag is free. */
   timer_arm (&h->heap, &r->timer, clock_now_ns (&bed->clock), old);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tagset.h: the pools of a disk, or of several disks that share their tags.
+ *
+ * A set has a pool for each hctx index, which the hctxs of that index of all its
+ * disks draw on; or one pool for all (shared_tag_bitmap).
+ */
+
+#ifndef BLKMQ_ENGINE_TAGSET_H
+#define BLKMQ_ENGINE_TAGSET_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "engine/pool.h"
+
+#define MAX_HW_QUEUES 1024
+
+struct blkmq_disk;
+
+struct blkmq_tag_set {
+  _Atomic unsigned refs;
+  const struct blkmq_driver *driver;
+  void *driver_data;  /* of the only disk; NULL if several may share it */
+  bool is_shared;     /* several disks may */
+  bool shared_bitmap; /* one pool for all hctxs */
+
+  /* One update at a time, and none while a disk joins. */
+  pthread_mutex_t update_lock;
+
+  pthread_mutex_t lock;
+  unsigned nr_hw_queues, queue_depth, nr_reserved; /* lock */
+  unsigned nr_pools;                               /* lock: there are */
+  struct request_pool *pools[MAX_HW_QUEUES];       /* lock */
+
+  /* Pools that were replaced while some of their requests were still held.
+   * Pushed under the lock; walked by those who hold an hctx of the set; freed
+   * after a look that nobody does (tagset_reap). */
+  _Atomic (struct request_pool *) retired;
+
+  pthread_mutex_t users_lock;
+  struct blkmq_disk *disks; /* both locks to write, either to read */
+  unsigned turn;            /* users_lock: who was woken last */
+
+  _Atomic unsigned nr_waiting; /* ios without a tag, in all hctxs */
+};
+
+struct tagset_options {
+  const struct blkmq_driver *driver;
+  void *driver_data;
+  unsigned nr_hw_queues, queue_depth;
+  bool is_shared, shared_bitmap;
+};
+
+/* The caller has the first reference. */
+int tagset_alloc (const struct tagset_options *options,
+                  struct blkmq_tag_set **set, struct blkmq_error *error);
+void tagset_get (struct blkmq_tag_set *set);
+void tagset_put (struct blkmq_tag_set *set);
+
+/* DISK, whose hctxs are set up, begins and ends to use the set. */
+void tagset_add_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
+void tagset_del_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
+
+/* The pool of the hctxs with that INDEX. */
+static inline struct request_pool *
+tagset_pool (struct blkmq_tag_set *set, unsigned index)
+{
+  return set->pools[set->shared_bitmap ? 0 : index];
+}
+
+/* Make a pool of DEPTH for INDEX, in place of OLD if that is not NULL. */
+struct request_pool *tagset_make_pool (struct blkmq_tag_set *set,
+                                       unsigned index, unsigned depth,
+                                       const struct request_pool *old,
+                                       int *err);
+
+/* Put POOL (which may be NULL: as it was) in the place of the one of INDEX, and
+ * retire that.  The hctxs are frozen. */
+void tagset_replace_locked (struct blkmq_tag_set *set, unsigned index,
+                            struct request_pool *pool);
+
+/* Free the retired pools of which nothing is held any more.  Blocks until all
+ * who might look at one have looked. */
+void tagset_reap_locked (struct blkmq_tag_set *set);
+
+#endif /* BLKMQ_ENGINE_TAGSET_H */
