@@ -170,8 +170,9 @@ struct blkmq_driver {
    * engine holds a reference); completing it inside is allowed.  Not called
    * while queue_rq is still running for this issue, after stop, or again after
    * HELD.  (A driver that has requeued the request may be inside queue_rq for
-   * the next issue meanwhile: compare tokens before letting go of anything.)  Called as well for a request that an abort has ended while
-   * the driver held it.  Without it: RESET. */
+   * the next issue meanwhile: compare tokens before letting go of anything.)
+   * Called as well for a request that an abort has ended while the driver held
+   * it.  Without it: RESET. */
   enum blkmq_timeout_result (*timeout) (struct blkmq_request *rq,
                                         blkmq_token token);
 

@@ -247,6 +247,9 @@ BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
 #define BLKMQ_IO_FUA (1u << 0)     /* durable when answered */
 #define BLKMQ_IO_NOUNMAP (1u << 1) /* write zeroes: leave no hole */
 #define BLKMQ_IO_NOWAIT (1u << 2)  /* no free tag: AGAIN instead of waiting */
+#define BLKMQ_IO_RESERVED                                                      \
+  (1u << 3) /* use a reserved tag; INVAL if the driver                         \
+             * has none */
 
 /* What the caller wants done: the kernel's bio.  The caller embeds it in its
  * own state and fills in the first part; nothing is allocated for it.
@@ -450,6 +453,19 @@ BLKMQ_PUBLIC void blkmq_unquiesce (struct blkmq_disk *disk);
 BLKMQ_PUBLIC int blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held,
                                unsigned max);
 BLKMQ_PUBLIC void blkmq_unfreeze (struct blkmq_disk *disk);
+
+/* Change the number of hardware queues and their depth (0: as it is), of all
+ * disks that share DISK's tags, while ios are under way: freezes, so it waits
+ * for those in flight; new ones wait meanwhile.  Either all is changed or, on
+ * an error, nothing: -EINVAL (out of bounds, ERROR says which), -ENOMEM, what
+ * the driver's init_hctx or init_request returned.  -EDEADLK as above.
+ * Submitters are bound anew.  What a timeout has left with the driver stays
+ * valid until it is given back.  Blocks.
+ */
+BLKMQ_PUBLIC int blkmq_update_queues (struct blkmq_disk *disk,
+                                      unsigned nr_hw_queues,
+                                      unsigned queue_depth,
+                                      struct blkmq_error *error);
 
 /* ------------------------------------------------------------------------ */
 /* Counters                                                                  */

@@ -58,6 +58,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/timeout.h \
 	src/engine/timer.c \
 	src/engine/timer.h \
+	src/engine/update.c \
 	src/engine/word.h \
 	src/drivers/drivers.h \
 	src/drivers/memory.c \

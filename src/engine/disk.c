@@ -102,10 +102,9 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
 
 int
 disk_add_hctx (struct blkmq_disk *disk, unsigned index,
-               struct request_pool *pool)
+               struct request_pool *pool, unsigned flags)
 {
-  struct blkmq_hctx *h
-      = aligned_alloc (alignof (struct blkmq_hctx), sizeof *h);
+  struct blkmq_hctx *h = aligned_alloc (alignof (struct blkmq_hctx), sizeof *h);
   int r;
 
   assert (index == disk->nr_hctxs);
@@ -114,13 +113,40 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
   memset (h, 0, sizeof *h);
   set_up_hctx (disk, h, index, pool);
   r = hctx_init (h, disk->manual_loops ? LOOP_MANUAL : LOOP_OWN);
-  if (r < 0) {
-    free (h);
-    return r;
+  if (r < 0)
+    goto free_hctx;
+  if (!(flags & HCTX_DROPPED)) {
+    r = hctx_init_driver (h);
+    if (r < 0)
+      goto exit_hctx;
   }
-  disk->hctxs[index] = h;
-  atomic_store_explicit (&disk->nr_hctxs, index + 1, memory_order_release);
+
+  /* Freeze, quiesce and removal set their flags on what is there under this
+   * lock; what comes later is to have them as well. */
+  pthread_mutex_lock (&disk->control_lock);
+  if (disk->freeze_depth > 0)
+    flags |= HCTX_FROZEN;
+  if (disk->quiesce_depth > 0)
+    flags |= HCTX_QUIESCED;
+  if (disk->removed)
+    flags |= HCTX_REMOVED;
+  else if (disk->started)
+    r = loop_start (h->loop);
+  if (r == 0) {
+    atomic_init (&h->flags, flags);
+    disk->hctxs[index] = h;
+    atomic_store_explicit (&disk->nr_hctxs, index + 1, memory_order_release);
+  }
+  pthread_mutex_unlock (&disk->control_lock);
+  if (r < 0)
+    goto exit_hctx;
   return 0;
+
+exit_hctx:
+  hctx_exit (h);
+free_hctx:
+  free (h);
+  return r;
 }
 
 static void
@@ -196,7 +222,7 @@ init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
   int r;
 
   for (unsigned i = 0; i < nr; i++) {
-    r = disk_add_hctx (disk, i, tagset_pool (disk->set, i));
+    r = disk_add_hctx (disk, i, tagset_pool (disk->set, i), 0);
     if (r < 0)
       return error_set (error, r, "setting up hctx %u of %u: %s", i, nr,
                         strerror (-r));
@@ -407,6 +433,18 @@ void
 blkmq_disk_get (struct blkmq_disk *disk)
 {
   atomic_fetch_add_explicit (&disk->refs, 1, memory_order_relaxed);
+}
+
+bool
+disk_try_get (struct blkmq_disk *disk)
+{
+  unsigned refs = atomic_load (&disk->refs);
+
+  while (refs > 0) {
+    if (atomic_compare_exchange_weak (&disk->refs, &refs, refs + 1))
+      return true;
+  }
+  return false;
 }
 
 void

@@ -61,10 +61,10 @@ disk_hctx (const struct blkmq_disk *disk, unsigned index)
 
 struct blkmq_submitter {
   struct blkmq_disk *disk;
-  _Atomic (struct blkmq_hctx *) hctx; /* disk->control_lock to write */
-  unsigned index;                     /* what it was bound to */
+  _Atomic (struct blkmq_hctx *) hctx;  /* disk->control_lock to write */
+  unsigned index;                      /* what it was bound to */
   struct blkmq_submitter *prev, *next; /* disk->control_lock */
-  _Atomic uint32_t abort_epoch; /* ios of an earlier one are aborted */
+  _Atomic uint32_t abort_epoch;        /* ios of an earlier one are aborted */
 };
 
 /* Bind SUBMITTER to an hctx in use; for the first time or after an update.
@@ -82,9 +82,14 @@ int disk_alloc (struct blkmq_config *config, const struct disk_options *options,
                 struct blkmq_tag_set *set, struct blkmq_disk **disk,
                 struct blkmq_error *error);
 
-/* Set up the hctx INDEX, which there is none of yet.  Its loop does not run. */
+/* Add the hctx INDEX, the next one, with those FLAGS.  While the disk is
+ * started its loop runs from now on; without flags, the driver knows it, too.
+ */
 int disk_add_hctx (struct blkmq_disk *disk, unsigned index,
-                   struct request_pool *pool);
+                   struct request_pool *pool, unsigned flags);
+
+/* A reference, unless the last was put. */
+bool disk_try_get (struct blkmq_disk *disk);
 
 /* Turn all (manual) loops until nothing is left to do at this instant. */
 void disk_turn (struct blkmq_disk *disk);

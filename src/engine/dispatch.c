@@ -175,14 +175,14 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
 /* Take a tag for a new request.  FLAGS receives the hctx's flags as they were
  * after the tag was taken; with FROZEN or REMOVED there is no tag. */
 static struct request *
-take_request (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved,
-              unsigned *flags)
+take_request (struct thread_slot *slot, struct blkmq_hctx *h,
+              const struct blkmq_io *io, unsigned *flags)
 {
   struct request_pool *pool = hctx_pool (h);
   int tag = NO_TAG;
 
   if (__builtin_expect (!pool->is_shared, 1) || share_may_take (h))
-    tag = pool_get_tag (pool, slot->id, reserved);
+    tag = pool_get_tag (pool, slot->id, io->flags & BLKMQ_IO_RESERVED);
   if (tag == NO_TAG) {
     *flags = atomic_load (&h->flags);
     return NULL;
@@ -191,7 +191,8 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved,
     share_took (h);
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
-  if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED), 0)) {
+  if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED),
+                        0)) {
     pool_put_tag (pool, (unsigned)tag);
     if (pool->is_shared)
       share_put (h);
@@ -204,6 +205,16 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved,
   return pool_request (pool, (unsigned)tag);
 }
 
+/* A newcomer does not overtake those who wait for the same. */
+static bool
+nobody_waits (struct blkmq_hctx *h, const struct blkmq_io *io)
+{
+  if (__builtin_expect (
+          atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) == 0, 1))
+    return true;
+  return atomic_load (&wait_list_of (h, io)->nr) == 0;
+}
+
 static void
 dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
              struct blkmq_io *io, bool queue_only, bool *ring)
@@ -214,8 +225,8 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
 
   do {
     r = NULL;
-    if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) == 0)
-      r = take_request (slot, h, false, &flags);
+    if (nobody_waits (h, io))
+      r = take_request (slot, h, io, &flags);
     if (__builtin_expect (r == NULL, 0)) {
       if (flags & HCTX_REMOVED)
         io_reject (h, io, BLKMQ_STS_OFFLINE);
@@ -269,18 +280,17 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
 
 /* ---- the queue's runner ---- */
 
-/* The head of the wait list gets a tag and its next part becomes a QUEUED
+/* IO, the head of a wait list, gets a tag and its next part becomes a QUEUED
  * request, all under the lock: an abort finds the one or the other.  NULL: not
  * now.  *SPLIT_ENDS: it was the last part of a split io. */
 static struct request *
-next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
-                     bool *split_ends)
+next_of_locked (struct thread_slot *slot, struct blkmq_hctx *h,
+                struct blkmq_io *io, bool *split_ends)
 {
-  struct blkmq_io *io = h->wait;
   struct request *r;
   unsigned flags;
 
-  r = take_request (slot, h, false, &flags);
+  r = take_request (slot, h, io, &flags);
   if (r == NULL)
     return NULL;
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
@@ -294,6 +304,21 @@ next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
   return r;
 }
 
+/* The next of those who wait, and its io. */
+static struct request *
+next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
+                     struct blkmq_io **io, bool *split_ends)
+{
+  struct request *r = NULL;
+
+  for (unsigned i = NR_WAIT_LISTS; i-- > 0 && r == NULL;) {
+    *io = h->wait[i].first;
+    if (*io != NULL)
+      r = next_of_locked (slot, h, *io, split_ends);
+  }
+  return r;
+}
+
 /* One step of hctx_run: dispatch the head of the queue, or of the wait list.
  * False: nothing more can be done now.  Called and returns with the lock held;
  * drops it meanwhile. */
@@ -302,7 +327,7 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
 {
   unsigned flags = atomic_load (&h->flags);
   struct request *r = h->queue;
-  struct blkmq_io *io = h->wait;
+  struct blkmq_io *io = NULL;
   bool split_ends = false;
   enum issued issued;
 
@@ -314,9 +339,9 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
     queue_unlink_locked (h, &h->queue);
   } else {
     unwatch_locked (h);
-    if (io == NULL || (flags & HCTX_FROZEN))
+    if (atomic_load (&h->nr_waiting) == 0 || (flags & HCTX_FROZEN))
       return false;
-    r = next_waiting_locked (slot, h, &split_ends);
+    r = next_waiting_locked (slot, h, &io, &split_ends);
     if (r == NULL)
       return false;
   }
@@ -347,7 +372,7 @@ hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
   h->running = true;
   while (run_one_locked (slot, h, &ring)) {
     if (--budget == 0) {
-      hand_over = h->queue != NULL || h->wait != NULL;
+      hand_over = h->queue != NULL || atomic_load (&h->nr_waiting) > 0;
       break;
     }
   }

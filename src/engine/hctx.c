@@ -61,7 +61,8 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   int r;
 
   h->queue_tail = &h->queue;
-  h->wait_tail = &h->wait;
+  for (unsigned i = 0; i < NR_WAIT_LISTS; i++)
+    h->wait[i].tail = &h->wait[i].first;
   timer_init (&h->scan_timer, TIMER_SCAN);
   timer_init (&h->rerun_timer, TIMER_RERUN);
 
@@ -78,13 +79,8 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   }
   h->heap.set_deadline = set_deadline;
   h->heap.opaque = h;
-  r = hctx_init_driver (h);
-  if (r < 0)
-    goto free_loop;
   return 0;
 
-free_loop:
-  loop_free (h->loop);
 exit_heap:
   timer_heap_exit (&h->heap);
 destroy_lock:

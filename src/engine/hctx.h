@@ -47,6 +47,14 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define WATCHED UINT64_C (1)
 #define WATCH_EPOCH UINT64_C (2) /* one step of the epoch */
 
+/* Ios that wait for a tag, first come first served.  Those that may have a
+ * reserved one do not wait behind those that may not. */
+enum { WAIT_ORDINARY, WAIT_RESERVED, NR_WAIT_LISTS };
+struct wait_list {
+  struct blkmq_io *first, **tail;
+  _Atomic unsigned nr; /* lock to write */
+};
+
 struct hctx_options {
   enum irqmode irqmode;
   uint64_t completion_ns, io_timeout_ns;
@@ -57,7 +65,7 @@ struct blkmq_hctx {
   alignas (CACHE_LINE_BYTES) struct blkmq_disk *disk;
   unsigned index;
   const struct blkmq_driver *driver;
-  void *data; /* the driver's */
+  void *data;           /* the driver's */
   bool driver_is_ready; /* its init_hctx was called; set->lock */
   enum irqmode irqmode;
   bool ends_inline; /* completions end where the driver calls: no detour */
@@ -65,12 +73,12 @@ struct blkmq_hctx {
   uint64_t io_timeout_ns; /* 0: off */
   struct clock *clock;
   struct loop *loop;
-  void *driver_data;       /* the disk's */
+  void *driver_data; /* the disk's */
   struct blkmq_tag_set *set;
 
   /* Read on every path, written rarely. */
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
-  _Atomic unsigned nr_waiting; /* ios without a tag; lock to write */
+  _Atomic unsigned nr_waiting; /* on both wait lists; lock to write */
   _Atomic unsigned nr_queued;  /* requests on the queue; lock to write */
   /* The driver said BUSY.  stalled: don't try meanwhile.  watch: somebody wants
    * to know of give-backs (WATCHED), which then move the epoch, in the other
@@ -84,9 +92,9 @@ struct blkmq_hctx {
   _Atomic (struct request_pool *) pool;
 
   alignas (CACHE_LINE_BYTES) pthread_mutex_t lock;
-  struct request *queue, **queue_tail; /* lock: QUEUED requests */
-  struct blkmq_io *wait, **wait_tail;  /* lock: ios without a tag */
-  bool running;                        /* lock: somebody is in hctx_run */
+  struct request *queue, **queue_tail;  /* lock: QUEUED requests */
+  struct wait_list wait[NR_WAIT_LISTS]; /* lock: ios without a tag */
+  bool running;                         /* lock: somebody is in hctx_run */
 
   _Atomic (struct request *) done; /* given back, to be ended on the loop */
 

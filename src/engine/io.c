@@ -159,6 +159,8 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
     return BLKMQ_STS_ABORTED;
   if ((unsigned)io->op >= BLKMQ_NR_OPS)
     return BLKMQ_STS_INVAL;
+  if ((io->flags & BLKMQ_IO_RESERVED) && disk->driver->nr_reserved_tags == 0)
+    return BLKMQ_STS_INVAL;
   if (io->op == BLKMQ_OP_FLUSH)
     return io->bytes == 0 && io->offset_bytes == 0 ? BLKMQ_STS_OK
                                                    : BLKMQ_STS_INVAL;

@@ -208,7 +208,8 @@ pool_find (const struct request_pool *pool, uint64_t name)
   unsigned tag = name_tag (name);
 
   if (tag < pool->first_tag || tag - pool->first_tag >= pool->depth
-      || name_gen (name) < pool->first_gen || name_gen (name) > atomic_load (&pool->last_gen))
+      || name_gen (name) < pool->first_gen
+      || name_gen (name) > atomic_load (&pool->last_gen))
     return NULL;
   return pool_request (pool, tag - pool->first_tag);
 }

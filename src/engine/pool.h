@@ -32,9 +32,9 @@ struct pool_options {
   bool spans_hctxs;  /* several of a disk's, in fact; the index is 0 */
   unsigned depth;    /* all tags, the reserved ones too */
   unsigned nr_reserved;
-  unsigned first_tag;  /* what the first request is called in names */
-  uint64_t first_gen;  /* above all generations of what it replaces */
-  bool is_shared;      /* several hctxs draw on it */
+  unsigned first_tag; /* what the first request is called in names */
+  uint64_t first_gen; /* above all generations of what it replaces */
+  bool is_shared;     /* several hctxs draw on it */
 };
 
 struct request_pool {
@@ -47,8 +47,8 @@ struct request_pool {
 
   struct tag_map reserved_map; /* if nr_reserved > 0 */
   struct pool_options options;
-  uint64_t first_gen;         /* of names that can be of this pool */
-  _Atomic uint64_t last_gen;  /* likewise; the present one's is the largest */
+  uint64_t first_gen;        /* of names that can be of this pool */
+  _Atomic uint64_t last_gen; /* likewise; the present one's is the largest */
   _Atomic (struct request_pool *) next_retired; /* tagset.c */
   struct request_pool *next_done;
 

@@ -73,8 +73,9 @@ queue_remove (struct blkmq_hctx *h, struct request *r)
 }
 
 static void
-add_waiting_locked (struct blkmq_hctx *h, int nr)
+add_waiting_locked (struct blkmq_hctx *h, struct wait_list *list, int nr)
 {
+  atomic_fetch_add (&list->nr, (unsigned)nr);
   atomic_fetch_add (&h->nr_waiting, (unsigned)nr);
   share_add_waiting (h, nr);
 }
@@ -82,13 +83,15 @@ add_waiting_locked (struct blkmq_hctx *h, int nr)
 void
 wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
 {
+  struct wait_list *list = wait_list_of (h, io);
+
   *io->priv.link = io->priv.next;
   if (io->priv.next != NULL)
     io->priv.next->priv.link = io->priv.link;
   else
-    h->wait_tail = io->priv.link;
+    list->tail = io->priv.link;
   io->priv.link = NULL;
-  add_waiting_locked (h, -1);
+  add_waiting_locked (h, list, -1);
   io_has_tags (io);
 }
 
@@ -96,6 +99,7 @@ wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
 static bool
 append (struct blkmq_hctx *h, struct blkmq_io *io)
 {
+  struct wait_list *list = wait_list_of (h, io);
   enum blkmq_status status = BLKMQ_STS_OK;
   unsigned flags;
 
@@ -112,10 +116,10 @@ append (struct blkmq_hctx *h, struct blkmq_io *io)
     return false;
   } else {
     io->priv.next = NULL;
-    io->priv.link = h->wait_tail;
-    *h->wait_tail = io;
-    h->wait_tail = &io->priv.next;
-    add_waiting_locked (h, 1);
+    io->priv.link = list->tail;
+    *list->tail = io;
+    list->tail = &io->priv.next;
+    add_waiting_locked (h, list, 1);
   }
   pthread_mutex_unlock (&h->lock);
   if (status != BLKMQ_STS_OK) {
@@ -134,23 +138,54 @@ wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
     h = atomic_load (&io->priv.submitter->hctx);
 }
 
+/* Take all of LIST. */
+static struct blkmq_io *
+take_all_locked (struct blkmq_hctx *h, struct wait_list *list)
+{
+  struct blkmq_io *first = list->first;
+
+  list->first = NULL;
+  list->tail = &list->first;
+  add_waiting_locked (h, list, -(int)atomic_load (&list->nr));
+  for (struct blkmq_io *io = first; io != NULL; io = io->priv.next)
+    io->priv.link = NULL;
+  return first;
+}
+
 void
 wait_move (struct blkmq_hctx *h)
 {
   struct blkmq_io *io, *next;
 
-  pthread_mutex_lock (&h->lock);
-  io = h->wait;
-  h->wait = NULL;
-  h->wait_tail = &h->wait;
-  share_add_waiting (h, -(int)atomic_exchange (&h->nr_waiting, 0));
-  for (next = io; next != NULL; next = next->priv.next)
-    next->priv.link = NULL;
-  pthread_mutex_unlock (&h->lock);
-  for (; io != NULL; io = next) {
-    next = io->priv.next;
-    wait_append (h, io);
+  for (unsigned i = 0; i < NR_WAIT_LISTS; i++) {
+    pthread_mutex_lock (&h->lock);
+    io = take_all_locked (h, &h->wait[i]);
+    pthread_mutex_unlock (&h->lock);
+    for (; io != NULL; io = next) {
+      next = io->priv.next;
+      wait_append (h, io);
+    }
   }
+}
+
+/* Append to the chain at TAIL those of LIST that MATCH says yes to. */
+static struct blkmq_io **
+take_matching_locked (struct blkmq_hctx *h, struct wait_list *list,
+                      bool (*match) (struct blkmq_io *io, void *opaque),
+                      void *opaque, struct blkmq_io **tail)
+{
+  struct blkmq_io *next;
+
+  for (struct blkmq_io *io = list->first; io != NULL; io = next) {
+    next = io->priv.next;
+    if (match != NULL && !match (io, opaque))
+      continue;
+    wait_unlink_locked (h, io);
+    io->priv.next = NULL;
+    *tail = io;
+    tail = &io->priv.next;
+  }
+  return tail;
 }
 
 unsigned
@@ -158,19 +193,12 @@ wait_abort (struct blkmq_hctx *h,
             bool (*match) (struct blkmq_io *io, void *opaque), void *opaque,
             enum blkmq_status status)
 {
-  struct blkmq_io *io, *next, *taken = NULL, **taken_tail = &taken;
+  struct blkmq_io *io, *next, *taken = NULL, **tail = &taken;
   unsigned nr = 0;
 
   pthread_mutex_lock (&h->lock);
-  for (io = h->wait; io != NULL; io = next) {
-    next = io->priv.next;
-    if (match != NULL && !match (io, opaque))
-      continue;
-    wait_unlink_locked (h, io);
-    io->priv.next = NULL;
-    *taken_tail = io;
-    taken_tail = &io->priv.next;
-  }
+  for (unsigned i = 0; i < NR_WAIT_LISTS; i++)
+    tail = take_matching_locked (h, &h->wait[i], match, opaque, tail);
   pthread_mutex_unlock (&h->lock);
   for (io = taken; io != NULL; io = next, nr++) {
     next = io->priv.next;

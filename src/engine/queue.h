@@ -15,9 +15,17 @@ bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 /* Take a QUEUED request off the queue and let go of it, if it is there. */
 void queue_remove (struct blkmq_hctx *h, struct request *r);
 
+/* The list that IO is on, or belongs to. */
+static inline struct wait_list *
+wait_list_of (struct blkmq_hctx *h, const struct blkmq_io *io)
+{
+  return &h->wait[io->flags & BLKMQ_IO_RESERVED ? WAIT_RESERVED
+                                                : WAIT_ORDINARY];
+}
+
 /* Wait list.  wait_append puts IO there; or on that of the hctx to which its
- * submitter has gone, if H was dropped.  wait_abort takes off and ends with STATUS all that MATCH says yes
- * to (NULL: all), and returns their number. */
+ * submitter has gone, if H was dropped.  wait_abort takes off and ends with
+ * STATUS all that MATCH says yes to (NULL: all), and returns their number. */
 void wait_append (struct blkmq_hctx *h, struct blkmq_io *io);
 
 /* H was dropped: have its ios wait where their submitters are now. */

@@ -161,7 +161,8 @@ answer (struct request *r, unsigned drop)
   enum blkmq_status status = r->status;
 
   if (__builtin_expect (r->pool->is_shared, 0))
-    hctx_account (r->rq.hctx, r->rq.op, status == BLKMQ_STS_OK ? r->rq.bytes : 0);
+    hctx_account (r->rq.hctx, r->rq.op,
+                  status == BLKMQ_STS_OK ? r->rq.bytes : 0);
   else {
     bump (&r->ios[r->rq.op], 1);
     if (status == BLKMQ_STS_OK)

@@ -31,9 +31,9 @@ struct request {
   struct blkmq_submitter *submitter;
   struct request *next;         /* on the queue or the done list */
   _Atomic uint64_t deadline_ns; /* io_timeout; 0: not taken by the driver */
-  struct request_pool *pool; /* fixed */
-  uint16_t tag;              /* as names say it; fixed */
-  bool early;               /* the io has a give_back: answer before it */
+  struct request_pool *pool;    /* fixed */
+  uint16_t tag;                 /* as names say it; fixed */
+  bool early;                   /* the io has a give_back: answer before it */
   bool accepted;            /* the driver has taken it once: deadline stays */
   _Atomic bool ends_inline; /* its hctx's */
   uint8_t driver_status;    /* what blkmq_complete was given */
@@ -69,7 +69,6 @@ request_hctx (const struct request *r)
 {
   return __atomic_load_n (&r->rq.hctx, __ATOMIC_RELAXED);
 }
-
 
 /* FREE -> QUEUED.  The caller has taken the tag and filled in the request. */
 void request_start (struct request *r);

@@ -230,8 +230,7 @@ int
 blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
 {
   struct thread_slot *slot = engine_enter_from_below ();
-  enum request_returned returned
-      = requeue (slot, request_of (rq), token);
+  enum request_returned returned = requeue (slot, request_of (rq), token);
 
   engine_leave_from_below (slot);
   return returned == REQUEST_STALE ? -ESTALE : 0;

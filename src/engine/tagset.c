@@ -126,8 +126,8 @@ set_free (struct blkmq_tag_set *set)
 }
 
 int
-tagset_alloc (const struct tagset_options *options, struct blkmq_tag_set **result,
-              struct blkmq_error *error)
+tagset_alloc (const struct tagset_options *options,
+              struct blkmq_tag_set **result, struct blkmq_error *error)
 {
   struct blkmq_tag_set *set = calloc (1, sizeof *set);
   unsigned nr = options->shared_bitmap ? 1 : options->nr_hw_queues;

@@ -2,8 +2,8 @@
  *
  * tagset.h: the pools of a disk, or of several disks that share their tags.
  *
- * A set has a pool for each hctx index, which the hctxs of that index of all its
- * disks draw on; or one pool for all (shared_tag_bitmap).
+ * A set has a pool for each hctx index, which the hctxs of that index of all
+ * its disks draw on; or one pool for all (shared_tag_bitmap).
  */
 
 #ifndef BLKMQ_ENGINE_TAGSET_H
@@ -30,9 +30,11 @@ struct blkmq_tag_set {
   pthread_mutex_t update_lock;
 
   pthread_mutex_t lock;
-  unsigned nr_hw_queues, queue_depth, nr_reserved; /* lock */
-  unsigned nr_pools;                               /* lock: there are */
-  struct request_pool *pools[MAX_HW_QUEUES];       /* lock */
+  unsigned nr_hw_queues;                     /* lock */
+  _Atomic unsigned queue_depth;              /* lock to write */
+  unsigned nr_reserved;                      /* fixed */
+  unsigned nr_pools;                         /* lock: there are */
+  struct request_pool *pools[MAX_HW_QUEUES]; /* lock */
 
   /* Pools that were replaced while some of their requests were still held.
    * Pushed under the lock; walked by those who hold an hctx of the set; freed
