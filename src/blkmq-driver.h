@@ -231,6 +231,24 @@ BLKMQ_PUBLIC int blkmq_complete (struct blkmq_request *rq, blkmq_token token,
  */
 BLKMQ_PUBLIC int blkmq_requeue (struct blkmq_request *rq, blkmq_token token);
 
+/* The same, but it stays aside, and does not hold up those that come later,
+ * until blkmq_kick_requeues puts all that are aside behind those that wait. Its
+ * io_timeout ends it there, too. */
+BLKMQ_PUBLIC int blkmq_requeue_aside (struct blkmq_request *rq,
+                                      blkmq_token token);
+BLKMQ_PUBLIC void blkmq_kick_requeues (struct blkmq_hctx *hctx);
+
+/* Try again what was refused: what BLKMQ_BUSY_HOST had lacked is back.  Any
+ * thread between init_hctx and exit_hctx. */
+BLKMQ_PUBLIC void blkmq_run_hctx (struct blkmq_hctx *hctx);
+
+/* The two after DELAY_NS, on the hctx's thread.  A later call takes the place
+ * of an earlier one. */
+BLKMQ_PUBLIC void blkmq_delay_kick_requeues (struct blkmq_hctx *hctx,
+                                             uint64_t delay_ns);
+BLKMQ_PUBLIC void blkmq_delay_run_hctx (struct blkmq_hctx *hctx,
+                                        uint64_t delay_ns);
+
 BLKMQ_PUBLIC void blkmq_hctx_set_data (struct blkmq_hctx *hctx, void *data);
 BLKMQ_PUBLIC void *blkmq_hctx_data (const struct blkmq_hctx *hctx);
 BLKMQ_PUBLIC unsigned blkmq_hctx_index (const struct blkmq_hctx *hctx);

@@ -41,6 +41,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/registry.h \
 	src/engine/request.c \
 	src/engine/request.h \
+	src/engine/requeue.c \
+	src/engine/requeue.h \
 	src/engine/share.c \
 	src/engine/share.h \
 	src/engine/stats.c \

@@ -48,6 +48,7 @@ unit_tests = \
 	tests/unit/test-freeze \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
+	tests/unit/test-requeue \
 	tests/unit/test-split \
 	tests/unit/test-stats \
 	tests/unit/test-store \
@@ -83,6 +84,8 @@ tests_unit_test_freeze_CFLAGS = $(unit_cflags)
 tests_unit_test_freeze_LDADD = $(harness_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
+tests_unit_test_requeue_CFLAGS = $(unit_cflags)
+tests_unit_test_requeue_LDADD = $(harness_libs)
 tests_unit_test_stats_CFLAGS = $(unit_cflags)
 tests_unit_test_stats_LDADD = $(harness_libs)
 tests_unit_test_stress_CFLAGS = $(unit_cflags)

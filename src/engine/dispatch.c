@@ -336,7 +336,7 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
   if (r != NULL) {
     if (atomic_load (&h->stalled))
       return false;
-    queue_unlink_locked (h, &h->queue);
+    queue_pop_locked (h);
   } else {
     unwatch_locked (h);
     if (atomic_load (&h->nr_waiting) == 0 || (flags & HCTX_FROZEN))

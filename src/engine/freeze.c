@@ -239,13 +239,7 @@ end_lists (struct blkmq_hctx *h)
 
   wait_abort (h, NULL, NULL, BLKMQ_STS_OFFLINE);
 
-  pthread_mutex_lock (&h->lock);
-  r = h->queue;
-  h->queue = NULL;
-  h->queue_tail = &h->queue;
-  atomic_store (&h->nr_queued, 0);
-  pthread_mutex_unlock (&h->lock);
-  for (; r != NULL; r = next) {
+  for (r = queue_take_all (h); r != NULL; r = next) {
     next = r->next;
     /* HELD, by us, stands for a reference here. */
     claim_for_removal (r, NULL);

@@ -17,6 +17,7 @@
 #include "engine/dispatch.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
+#include "engine/requeue.h"
 #include "engine/timeout.h"
 
 static const struct loop_ops loop_ops = { hctx_kicked, hctx_timer_due };
@@ -32,7 +33,7 @@ set_deadline (void *opaque, uint64_t deadline_ns)
 unsigned
 hctx_nr_timers (unsigned nr_requests)
 {
-  return nr_requests + 2; /* scan and rerun */
+  return nr_requests + 4; /* scan, rerun, run, kick */
 }
 
 int
@@ -61,10 +62,13 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   int r;
 
   h->queue_tail = &h->queue;
+  h->aside_tail = &h->aside;
   for (unsigned i = 0; i < NR_WAIT_LISTS; i++)
     h->wait[i].tail = &h->wait[i].first;
   timer_init (&h->scan_timer, TIMER_SCAN);
   timer_init (&h->rerun_timer, TIMER_RERUN);
+  timer_init (&h->run_timer, TIMER_RERUN);
+  timer_init (&h->kick_timer, TIMER_KICK);
 
   r = -pthread_mutex_init (&h->lock, NULL);
   if (r < 0)
@@ -176,6 +180,9 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
   case TIMER_RERUN:
     hctx_unstall (h);
     hctx_run (slot, h);
+    break;
+  case TIMER_KICK:
+    requeue_kick (h);
     break;
   }
 }

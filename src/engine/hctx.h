@@ -93,6 +93,7 @@ struct blkmq_hctx {
 
   alignas (CACHE_LINE_BYTES) pthread_mutex_t lock;
   struct request *queue, **queue_tail;  /* lock: QUEUED requests */
+  struct request *aside, **aside_tail;  /* lock: likewise, until kicked */
   struct wait_list wait[NR_WAIT_LISTS]; /* lock: ios without a tag */
   bool running;                         /* lock: somebody is in hctx_run */
 
@@ -110,7 +111,9 @@ struct blkmq_hctx {
 
   struct timer_heap heap;
   struct timer scan_timer;
-  struct timer rerun_timer;
+  struct timer rerun_timer; /* after BUSY_HOST */
+  struct timer run_timer;   /* as a driver asks for */
+  struct timer kick_timer;
 
   /* What its requests did in pools that count for several, or are gone. */
   _Atomic uint64_t ios[BLKMQ_NR_OPS], bytes[BLKMQ_NR_OPS];

@@ -11,22 +11,37 @@
 #include "engine/io.h"
 #include "engine/queue.h"
 
+/* ---- requests ---- */
+
+/* Whoever ends a QUEUED request looks for it here afterwards (queue_remove):
+ * one of the two sees the other. */
+static bool
+is_ended (struct request *r)
+{
+  return atomic_load (&r->word) & WORD_ENDED;
+}
+
+static void
+append_request (struct request ***tail, struct request *r)
+{
+  r->next = NULL;
+  **tail = r;
+  *tail = &r->next;
+}
+
 bool
 queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
 {
   bool ended;
 
   pthread_mutex_lock (&h->lock);
-  /* Whoever ends a QUEUED request looks for it here afterwards
-   * (queue_remove): one of the two sees the other. */
-  ended = atomic_load (&r->word) & WORD_ENDED;
+  ended = is_ended (r);
   if (!ended) {
-    r->next = at_head ? h->queue : NULL;
-    if (r->next == NULL) {
-      *h->queue_tail = r;
-      h->queue_tail = &r->next;
-    } else
+    if (at_head && h->queue != NULL) {
+      r->next = h->queue;
       h->queue = r;
+    } else
+      append_request (&h->queue_tail, r);
     atomic_fetch_add (&h->nr_queued, 1);
   }
   pthread_mutex_unlock (&h->lock);
@@ -40,37 +55,105 @@ queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head)
 }
 
 void
-queue_unlink_locked (struct blkmq_hctx *h, struct request **link)
+queue_set_aside (struct blkmq_hctx *h, struct request *r)
 {
-  struct request *r = *link;
+  bool ended;
 
-  *link = r->next;
-  if (h->queue_tail == &r->next)
-    h->queue_tail = link;
+  pthread_mutex_lock (&h->lock);
+  ended = is_ended (r);
+  if (!ended)
+    append_request (&h->aside_tail, r);
+  pthread_mutex_unlock (&h->lock);
+  if (ended)
+    request_drop_queued (r);
+}
+
+bool
+queue_take_aside (struct blkmq_hctx *h)
+{
+  unsigned nr = 0;
+
+  pthread_mutex_lock (&h->lock);
+  for (struct request *r = h->aside; r != NULL; r = r->next)
+    nr++;
+  if (nr > 0) {
+    *h->queue_tail = h->aside;
+    h->queue_tail = h->aside_tail;
+    h->aside = NULL;
+    h->aside_tail = &h->aside;
+    atomic_fetch_add (&h->nr_queued, nr);
+  }
+  pthread_mutex_unlock (&h->lock);
+  return nr > 0;
+}
+
+struct request *
+queue_take_all (struct blkmq_hctx *h)
+{
+  struct request *first;
+
+  pthread_mutex_lock (&h->lock);
+  *h->queue_tail = h->aside;
+  first = h->queue;
+  h->queue = NULL;
+  h->queue_tail = &h->queue;
+  h->aside = NULL;
+  h->aside_tail = &h->aside;
+  atomic_store (&h->nr_queued, 0);
+  pthread_mutex_unlock (&h->lock);
+  return first;
+}
+
+struct request *
+queue_pop_locked (struct blkmq_hctx *h)
+{
+  struct request *r = h->queue;
+
+  h->queue = r->next;
+  if (h->queue == NULL)
+    h->queue_tail = &h->queue;
   atomic_fetch_sub (&h->nr_queued, 1);
+  return r;
+}
+
+/* Is R on the list from *LINK to **TAIL?  Then it is no more. */
+static bool
+unlink_from (struct request **link, struct request ***tail, struct request *r)
+{
+  for (; *link != NULL; link = &(*link)->next) {
+    if (*link == r) {
+      *link = r->next;
+      if (*tail == &r->next)
+        *tail = link;
+      return true;
+    }
+  }
+  return false;
 }
 
 void
 queue_remove (struct blkmq_hctx *h, struct request *r)
 {
-  struct request **link;
-  bool found;
+  bool found, was_aside = false;
 
   pthread_mutex_lock (&h->lock);
-  for (link = &h->queue; *link != NULL && *link != r; link = &(*link)->next)
-    ;
-  found = *link != NULL;
+  found = unlink_from (&h->queue, &h->queue_tail, r);
   if (found)
-    queue_unlink_locked (h, link);
+    atomic_fetch_sub (&h->nr_queued, 1);
+  else
+    was_aside = unlink_from (&h->aside, &h->aside_tail, r);
   pthread_mutex_unlock (&h->lock);
-  if (!found)
-    return;
-  /* It may have been the one that the driver had refused, and what stood
-   * behind it may be more welcome. */
-  hctx_unstall (h);
-  hctx_ask_run (h);
-  request_drop_queued (r);
+  if (found) {
+    /* It may have been the one that the driver had refused, and what stood
+     * behind it may be more welcome. */
+    hctx_unstall (h);
+    hctx_ask_run (h);
+  }
+  if (found || was_aside)
+    request_drop_queued (r);
 }
+
+/* ---- ios ---- */
 
 static void
 add_waiting_locked (struct blkmq_hctx *h, struct wait_list *list, int nr)

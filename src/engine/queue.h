@@ -12,6 +12,15 @@
  * if the queue could move now: the caller asks for a run (hctx_ask_run). */
 bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 
+/* The same, but leave it aside until queue_take_aside puts all that is there
+ * behind those on the queue; true if there was any. */
+void queue_set_aside (struct blkmq_hctx *h, struct request *r);
+bool queue_take_aside (struct blkmq_hctx *h);
+
+/* Unlink the first, or all (a chain), also what was set aside. */
+struct request *queue_pop_locked (struct blkmq_hctx *h);
+struct request *queue_take_all (struct blkmq_hctx *h);
+
 /* Take a QUEUED request off the queue and let go of it, if it is there. */
 void queue_remove (struct blkmq_hctx *h, struct request *r);
 
@@ -34,8 +43,7 @@ unsigned wait_abort (struct blkmq_hctx *h,
                      bool (*match) (struct blkmq_io *io, void *opaque),
                      void *opaque, enum blkmq_status status);
 
-/* Unlink *LINK, or IO, which the caller then holds. */
-void queue_unlink_locked (struct blkmq_hctx *h, struct request **link);
+/* Unlink IO, which the caller then holds. */
 void wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io);
 
 #endif /* BLKMQ_ENGINE_QUEUE_H */

@@ -12,7 +12,6 @@
 #include "engine/dispatch.h"
 #include "engine/disk.h"
 #include "engine/enter.h"
-#include "engine/queue.h"
 #include "engine/request.h"
 #include "engine/sync.h"
 
@@ -197,43 +196,6 @@ blkmq_complete (struct blkmq_request *rq, blkmq_token token,
 
   engine_leave_from_below (slot);
   return alive ? 0 : -ESTALE;
-}
-
-static enum request_returned
-requeue (struct thread_slot *slot, struct request *r, blkmq_token token)
-{
-  enum request_returned returned;
-  struct blkmq_hctx *h;
-  enum hold hold;
-
-  if (!request_token_is_alive (r, token)) {
-    count (&r->pool->stale_tokens);
-    return REQUEST_STALE;
-  }
-  /* The request may be dropped, or dispatched and gone. */
-  h = request_hctx (r);
-  hold = hctx_hold (slot, h);
-  returned = request_return (r, token);
-  if (returned == REQUEST_QUEUED) {
-    count (&h->requeues);
-    r->accepted = true;
-    if (queue_insert (h, r, false))
-      hctx_ask_run (h);
-  }
-  if (returned != REQUEST_STALE)
-    hctx_gave_back (h);
-  hctx_let_go (slot, h, hold);
-  return returned;
-}
-
-int
-blkmq_requeue (struct blkmq_request *rq, blkmq_token token)
-{
-  struct thread_slot *slot = engine_enter_from_below ();
-  enum request_returned returned = requeue (slot, request_of (rq), token);
-
-  engine_leave_from_below (slot);
-  return returned == REQUEST_STALE ? -ESTALE : 0;
 }
 
 void

@@ -367,6 +367,14 @@ script_requeue (struct script *script, struct blkmq_request *rq,
   return blkmq_requeue (rq, token);
 }
 
+int
+script_requeue_aside (struct script *script, struct blkmq_request *rq,
+                      blkmq_token token)
+{
+  let_go (script, token);
+  return blkmq_requeue_aside (rq, token);
+}
+
 const struct issue *
 script_issue (struct script *script, unsigned n)
 {

@@ -152,6 +152,9 @@ int script_complete (struct script *script, struct blkmq_request *rq,
 int script_requeue (struct script *script, struct blkmq_request *rq,
                     blkmq_token token);
 
+int script_requeue_aside (struct script *script, struct blkmq_request *rq,
+                          blkmq_token token);
+
 /* The same for the Nth issue. */
 const struct issue *script_issue (struct script *script, unsigned n);
 int issue_complete (struct script *script, unsigned n,
