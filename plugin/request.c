@@ -108,6 +108,7 @@ submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
   io.bytes = bytes;
   io.segments = segments;
   io.nr_segments = nr_segments;
+  io.prio = BLKMQ_PRIO_NONE;
   r = blkmq_submit_sync_while (submitter, &io, LOOK_INTERVAL_NS, is_wanted,
                                NULL);
 

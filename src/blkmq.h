@@ -251,6 +251,17 @@ BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
   (1u << 3) /* use a reserved tag; INVAL if the driver                         \
              * has none */
 
+/* Priority, for schedulers that know it (mq-deadline): the kernel's classes,
+ * IOPRIO_CLASS_*.  Without a scheduler it means nothing.
+ */
+enum blkmq_prio {
+  BLKMQ_PRIO_NONE = 0, /* as BE */
+  BLKMQ_PRIO_RT,       /* before all others */
+  BLKMQ_PRIO_BE,       /* best effort */
+  BLKMQ_PRIO_IDLE,     /* when there is nothing else to do, or after long */
+  BLKMQ_NR_PRIOS
+};
+
 /* What the caller wants done: the kernel's bio.  The caller embeds it in its
  * own state and fills in the first part; nothing is allocated for it.
  *
@@ -275,6 +286,7 @@ struct blkmq_io {
   uint64_t bytes; /* 0 only for a flush; else at least one logical block */
   const struct iovec *segments; /* reads and writes: together BYTES long */
   unsigned nr_segments;
+  uint8_t prio; /* enum blkmq_prio */
   void (*end_io) (struct blkmq_io *io, enum blkmq_status status);
   void (*give_back) (struct blkmq_io *io); /* may be NULL */
 
@@ -426,7 +438,8 @@ BLKMQ_PUBLIC int blkmq_for_each_request (struct blkmq_disk *disk,
 
 /* End with BLKMQ_STS_ABORTED: one request, one io (waiting for a tag or under
  * way, all its parts), or all of a submitter's.  The number of ends claimed:
- * 0 means that all of them had been decided already.  When the call returns
+ * 0 means that all of them had been decided already, or that the io shares a
+ * request with others: that is ended when each of these was aborted.  When the call returns
  * end_io may not have run yet (struct blkmq_io).  blkmq_abort_io may be called
  * only while the io is known not to be freed.
  */
@@ -495,6 +508,7 @@ struct blkmq_stats {
   uint64_t waiting;                 /* ios that wait for a tag */
   uint64_t busy;                    /* queue_rq said BUSY */
   uint64_t requeues;
+  uint64_t merges;   /* ios that joined another's request */
   uint64_t timeouts; /* asked: the three answers below */
   uint64_t timeouts_done, timeouts_reset, timeouts_held;
   uint64_t stale_tokens;  /* complete, requeue or timer with a dead token */

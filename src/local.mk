@@ -32,6 +32,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/line.h \
 	src/engine/loop.c \
 	src/engine/loop.h \
+	src/engine/merge.c \
+	src/engine/merge.h \
 	src/engine/poison.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
@@ -43,6 +45,9 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/request.h \
 	src/engine/requeue.c \
 	src/engine/requeue.h \
+	src/engine/sched.c \
+	src/engine/sched.h \
+	src/engine/sched-deadline.c \
 	src/engine/share.c \
 	src/engine/share.h \
 	src/engine/stats.c \

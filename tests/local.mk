@@ -49,6 +49,8 @@ unit_tests = \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
 	tests/unit/test-requeue \
+	tests/unit/test-merge \
+	tests/unit/test-sched \
 	tests/unit/test-split \
 	tests/unit/test-stats \
 	tests/unit/test-store \
@@ -86,6 +88,10 @@ tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)
 tests_unit_test_requeue_LDADD = $(harness_libs)
+tests_unit_test_merge_CFLAGS = $(unit_cflags)
+tests_unit_test_merge_LDADD = $(harness_libs)
+tests_unit_test_sched_CFLAGS = $(unit_cflags)
+tests_unit_test_sched_LDADD = $(harness_libs)
 tests_unit_test_stats_CFLAGS = $(unit_cflags)
 tests_unit_test_stats_LDADD = $(harness_libs)
 tests_unit_test_stress_CFLAGS = $(unit_cflags)

@@ -24,6 +24,7 @@
 #include "engine/disk.h"
 #include "engine/dispatch.h"
 #include "engine/io.h"
+#include "engine/merge.h"
 #include "engine/queue.h"
 #include "engine/timeout.h"
 
@@ -215,9 +216,11 @@ nobody_waits (struct blkmq_hctx *h, const struct blkmq_io *io)
   return atomic_load (&wait_list_of (h, io)->nr) == 0;
 }
 
+/* NEXT: what follows IO in its batch, from which it may take some with it. */
 static void
 dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
-             struct blkmq_io *io, bool queue_only, bool *ring)
+             struct blkmq_io *io, struct blkmq_io **next, bool queue_only,
+             bool *ring)
 {
   struct request *r;
   bool more, split = io_is_split (io);
@@ -240,6 +243,8 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
     more = io_has_more (io);
     if (!more)
       io_has_tags (io);
+    if (r->merge != NULL && *next != NULL)
+      *next = merge_following (h->disk, r, *next);
     /* From here a single io may be gone. */
     *ring |= start (slot, h, r, flags, queue_only);
   } while (more && !io_is_aborted (io));
@@ -273,7 +278,7 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
     if (__builtin_expect (status != BLKMQ_STS_OK, 0))
       io_reject (h, io, status);
     else
-      dispatch_io (slot, h, io, queue_only, &ring);
+      dispatch_io (slot, h, io, &next, queue_only, &ring);
   }
   dispatch_end (slot, h, ring);
 }

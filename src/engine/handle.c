@@ -13,6 +13,7 @@
 #include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
+#include "engine/merge.h"
 #include "engine/queue.h"
 #include "engine/request.h"
 
@@ -81,8 +82,13 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
   assert (word_refs (word) > 0);
   info->handle = request_name (r, word);
   info->op = rq->op;
+  /* Until it is dispatched ios may join it. */
+  if (r->merge != NULL)
+    pthread_mutex_lock (&rq->hctx->lock);
   info->offset_bytes = rq->offset_bytes;
   info->bytes = rq->bytes;
+  if (r->merge != NULL)
+    pthread_mutex_unlock (&rq->hctx->lock);
   info->hctx = rq->hctx->index;
   info->tag = r->tag;
   info->in_flight = word_state (word) == WORD_IN_FLIGHT;
@@ -173,7 +179,7 @@ abort_if_match (struct request *r, void *opaque)
   struct abort_match *match = opaque;
 
   if (r->submitter == match->submitter
-      && (match->io == NULL || r->io == match->io)
+      && (match->io == NULL || merge_abort_io (r, match->io))
       && !(atomic_load (&r->word) & WORD_ENDED))
     match->nr += abort_one (r);
   return 0;

@@ -122,7 +122,7 @@ struct blkmq_hctx {
   _Atomic uint64_t errors[BLKMQ_NR_STATUSES];
   _Atomic uint64_t rejected[BLKMQ_NR_STATUSES];
   _Atomic uint64_t lost_claims[BLKMQ_NR_CAUSES];
-  _Atomic uint64_t busy, requeues;
+  _Atomic uint64_t busy, requeues, merges;
   _Atomic uint64_t timeouts, timeouts_done, timeouts_reset, timeouts_held;
   _Atomic uint64_t stale_tokens, stale_handles;
 };

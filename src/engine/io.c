@@ -23,9 +23,8 @@ has_data (enum blkmq_op op)
   return op == BLKMQ_OP_READ || op == BLKMQ_OP_WRITE;
 }
 
-/* The most bytes that one request of this operation may carry. */
-static uint64_t
-max_bytes (const struct blkmq_limits *limits, enum blkmq_op op)
+uint64_t
+io_max_bytes (const struct blkmq_limits *limits, enum blkmq_op op)
 {
   switch (op) {
   case BLKMQ_OP_DISCARD:
@@ -76,7 +75,7 @@ static uint64_t
 part_bytes (const struct blkmq_limits *limits, const struct blkmq_io *io)
 {
   uint64_t left = io->offset_bytes + io->bytes - io->priv.next_offset_bytes;
-  uint64_t most = max_bytes (limits, io->op), bytes = 0;
+  uint64_t most = io_max_bytes (limits, io->op), bytes = 0;
   const struct iovec *segment = io->priv.next_segment;
   size_t skip = io->priv.next_skip_bytes;
 
@@ -157,7 +156,7 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
   cursor_to_start (io);
   if (__builtin_expect (io_is_aborted (io), 0))
     return BLKMQ_STS_ABORTED;
-  if ((unsigned)io->op >= BLKMQ_NR_OPS)
+  if ((unsigned)io->op >= BLKMQ_NR_OPS || io->prio >= BLKMQ_NR_PRIOS)
     return BLKMQ_STS_INVAL;
   if ((io->flags & BLKMQ_IO_RESERVED) && disk->driver->nr_reserved_tags == 0)
     return BLKMQ_STS_INVAL;
@@ -169,7 +168,7 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
     return status;
   if (limits->read_only && io->op != BLKMQ_OP_READ)
     return BLKMQ_STS_READONLY;
-  most = max_bytes (limits, io->op);
+  most = io_max_bytes (limits, io->op);
   if (most == 0)
     return BLKMQ_STS_NOTSUPP;
   if (has_data (io->op) && !segments_match (io))
@@ -203,7 +202,7 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   rq->driver_data = h->driver_data;
 
   rq->op = io->op;
-  rq->flags = io->flags & (BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP);
+  rq->flags = io->flags & IO_REQUEST_FLAGS;
   rq->offset_bytes = io->priv.next_offset_bytes;
   rq->segment = io->priv.next_segment;
   rq->skip_bytes = io->priv.next_skip_bytes;
@@ -220,6 +219,8 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   r->early = io->give_back != NULL;
   r->accepted = false;
   atomic_store_explicit (&r->ends_inline, h->ends_inline, memory_order_relaxed);
+  r->nr_merged = 0;
+  r->merge_closed = false;
   atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE, memory_order_relaxed);
 }
 

@@ -14,11 +14,17 @@
 #define IO_SPLIT (1u << 0)   /* several requests: nr_unanswered counts */
 #define IO_ABORTED (1u << 1) /* no more parts are to start */
 
+/* The flags that a request has from its io. */
+#define IO_REQUEST_FLAGS (BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP)
+
 static inline bool
 io_is_split (const struct blkmq_io *io)
 {
   return __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_SPLIT;
 }
+
+/* The most bytes that one request of this operation may carry. */
+uint64_t io_max_bytes (const struct blkmq_limits *limits, enum blkmq_op op);
 
 /* Make IO ready: check it against the limits and set the cursor to its start.
  * Anything but OK: it must be ended with io_reject. */

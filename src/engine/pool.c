@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/merge.h"
 #include "engine/poison.h"
 #include "engine/pool.h"
 
@@ -30,10 +31,18 @@ alloc_requests (struct request_pool *pool)
   if (pool->requests == NULL)
     return -ENOMEM;
   memset (pool->requests, 0, pool->depth * pool->request_bytes);
+  if (pool->options.merges) {
+    pool->merges = merge_alloc (pool->depth);
+    if (pool->merges == NULL) {
+      free (pool->requests);
+      return -ENOMEM;
+    }
+  }
   for (unsigned tag = 0; tag < pool->depth; tag++) {
     struct request *r = pool_request (pool, tag);
 
     request_init (r, pool, tag, (char *)r + header);
+    r->merge = pool->merges != NULL ? &pool->merges[tag] : NULL;
   }
   return 0;
 }
@@ -132,6 +141,7 @@ pool_alloc (const struct pool_options *options, int *err)
   return pool;
 
 free_requests:
+  free (pool->merges);
   free (pool->requests);
 exit_maps:
   exit_maps (pool);
@@ -146,6 +156,7 @@ pool_free (struct request_pool *pool)
   if (pool == NULL)
     return;
   exit_requests (pool, pool->depth);
+  free (pool->merges);
   free (pool->requests);
   exit_maps (pool);
   free (pool);

@@ -35,6 +35,7 @@ struct pool_options {
   unsigned first_tag; /* what the first request is called in names */
   uint64_t first_gen; /* above all generations of what it replaces */
   bool is_shared;     /* several hctxs draw on it */
+  bool merges;        /* its requests may have several ios: merge.h */
 };
 
 struct request_pool {
@@ -43,6 +44,7 @@ struct request_pool {
   uint16_t nr_reserved, index;
   bool is_shared, spans_hctxs;
   char *requests;
+  struct request_merge *merges; /* one a request, or NULL */
   size_t request_bytes, pdu_bytes; /* the latter rounded up */
 
   struct tag_map reserved_map; /* if nr_reserved > 0 */

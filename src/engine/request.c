@@ -56,6 +56,7 @@
 #include "engine/disk.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
+#include "engine/merge.h"
 #include "engine/poison.h"
 #include "engine/pool.h"
 #include "engine/request.h"
@@ -102,8 +103,12 @@ release (struct request *r)
   timer_cancel (&h->heap, &r->timer);
   poison (r->rq.pdu, pool->pdu_bytes);
 
-  if (r->early)
-    io_give_back_part (r->io);
+  if (r->early) {
+    if (__builtin_expect (r->nr_merged > 0, 0))
+      merge_give_back (r);
+    else
+      io_give_back_part (r->io);
+  }
 
   /* From the put on, nothing keeps the hctx but this mark: removal waits for
    * it (thread_wait_gone).  The put's barrier orders the mark before the
@@ -171,7 +176,10 @@ answer (struct request *r, unsigned drop)
   if (status != BLKMQ_STS_OK)
     count (&r->rq.hctx->errors[status]);
 
-  io_answer_part (r->io, status);
+  if (__builtin_expect (r->nr_merged > 0, 0))
+    merge_answer (r, status);
+  else
+    io_answer_part (r->io, status);
   put_refs (r, drop);
 }
 
@@ -189,17 +197,17 @@ lose (struct request *r, enum blkmq_cause cause)
 }
 
 /* The winner of a claim answers, unless the data is still held and the caller
- * wants it back first. */
+ * wants it back first; or the request is on a queue, where ios may still be
+ * joining it.  The queue lets go soon: whoever claims sees to that. */
 static void
 deliver (struct request *r)
 {
   uint64_t word = load (r);
 
-  if (!r->early) {
-    while (word & WORD_HELD) {
-      if (cas (r, &word, word | WORD_DEFERRED))
-        return;
-    }
+  while ((word & WORD_HELD)
+         && (!r->early || word_state (word) == WORD_QUEUED)) {
+    if (cas (r, &word, word | WORD_DEFERRED))
+      return;
   }
   answer (r, 1);
 }

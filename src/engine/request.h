@@ -16,6 +16,7 @@
 
 #include "blkmq-driver.h"
 #include "engine/line.h"
+#include "engine/sched.h"
 #include "engine/timer.h"
 #include "engine/word.h"
 
@@ -39,8 +40,13 @@ struct request {
   uint8_t driver_status;    /* what blkmq_complete was given */
   uint8_t status;           /* the winner's */
   _Atomic uint8_t cause;    /* the winner's */
+  uint8_t nr_merged;        /* ios beside the first: merge.h */
+  bool merge_closed;        /* nothing may join: it is being aborted */
   _Atomic uint16_t outside; /* references from blkmq_request_get */
   struct timer timer;
+
+  struct request_merge *merge; /* NULL: it merges nothing */
+  struct sched_node sched;
 
   /* Counters of the tag, written by whoever answers its request, which is one
    * thread at a time: no lock, no sharing between tags, read at any time. */

@@ -65,6 +65,7 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   stats->waiting += atomic_load (&h->nr_waiting);
   stats->busy += get (&h->busy);
   stats->requeues += get (&h->requeues);
+  stats->merges += get (&h->merges);
   stats->timeouts += get (&h->timeouts);
   stats->timeouts_done += get (&h->timeouts_done);
   stats->timeouts_reset += get (&h->timeouts_reset);

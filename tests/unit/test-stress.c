@@ -159,6 +159,7 @@ start_io (struct stress_io *s, struct blkmq_submitter *submitter)
   s->segments[1] = (struct iovec){ s->data + cut, s->io.bytes - cut };
   s->io.segments = s->segments;
   s->io.nr_segments = 2;
+  s->io.prio = (uint8_t)below (crowd, BLKMQ_NR_PRIOS);
   s->io.end_io = stress_end_io;
   s->io.give_back = s->is_early ? stress_give_back : NULL;
   crowd->nr_submitted++;
