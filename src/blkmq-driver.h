@@ -258,7 +258,13 @@ BLKMQ_PUBLIC unsigned blkmq_hctx_index (const struct blkmq_hctx *hctx);
 BLKMQ_PUBLIC struct blkmq_request *blkmq_hctx_request (struct blkmq_hctx *hctx,
                                                        blkmq_token token);
 
-/* The parts of a token, for messages and for drivers that index by tag. */
+/* The tag of a request that the driver has: below the queue depth, and its
+ * alone among those that the driver has of this hctx (of the tag set's, where
+ * that has one tag space for all).  For drivers that index by tag. */
+BLKMQ_PUBLIC unsigned blkmq_request_tag (const struct blkmq_request *rq);
+
+/* The parts of a token, for messages.  With a scheduler the tag is an internal
+ * one, at or above the queue depth. */
 static inline unsigned
 blkmq_token_tag (blkmq_token token)
 {

@@ -439,9 +439,9 @@ BLKMQ_PUBLIC int blkmq_for_each_request (struct blkmq_disk *disk,
 /* End with BLKMQ_STS_ABORTED: one request, one io (waiting for a tag or under
  * way, all its parts), or all of a submitter's.  The number of ends claimed:
  * 0 means that all of them had been decided already, or that the io shares a
- * request with others: that is ended when each of these was aborted.  When the call returns
- * end_io may not have run yet (struct blkmq_io).  blkmq_abort_io may be called
- * only while the io is known not to be freed.
+ * request with others: that is ended when each of these was aborted.  When the
+ * call returns end_io may not have run yet (struct blkmq_io).  blkmq_abort_io
+ * may be called only while the io is known not to be freed.
  */
 BLKMQ_PUBLIC unsigned blkmq_abort_request (struct blkmq_disk *disk,
                                            blkmq_handle handle);
@@ -479,6 +479,15 @@ BLKMQ_PUBLIC int blkmq_update_queues (struct blkmq_disk *disk,
                                       unsigned nr_hw_queues,
                                       unsigned queue_depth,
                                       struct blkmq_error *error);
+
+/* Change the scheduler of DISK likewise; NAME is one of what scheduler= takes.
+ * What waits is dispatched first.  blkmq_disk_scheduler names the present one;
+ * it must not race with a change.
+ */
+BLKMQ_PUBLIC int blkmq_disk_set_scheduler (struct blkmq_disk *disk,
+                                           const char *name,
+                                           struct blkmq_error *error);
+BLKMQ_PUBLIC const char *blkmq_disk_scheduler (const struct blkmq_disk *disk);
 
 /* ------------------------------------------------------------------------ */
 /* Counters                                                                  */

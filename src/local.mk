@@ -19,6 +19,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/disk.h \
 	src/engine/dispatch.c \
 	src/engine/dispatch.h \
+	src/engine/elevator.c \
+	src/engine/elevator.h \
 	src/engine/enter.c \
 	src/engine/enter.h \
 	src/engine/freeze.c \

@@ -18,6 +18,7 @@
 
 #include "blkmq-driver.h"
 #include "engine/config.h"
+#include "engine/elevator.h"
 #include "engine/hctx.h"
 #include "engine/registry.h"
 
@@ -311,6 +312,28 @@ check_driver_keys (const struct blkmq_config *config, struct blkmq_error *error)
   return 0;
 }
 
+static int
+check_scheduler (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  uint64_t depth = blkmq_config_number (config, "hw_queue_depth");
+  uint64_t nr_requests = blkmq_config_number (config, "nr_requests");
+  struct text text;
+
+  if (sched_table[blkmq_config_number (config, "scheduler")]->alloc == NULL)
+    return 0;
+  if (elevator_fits (depth, nr_requests))
+    return 0;
+  text = text_begin_error (error);
+  text_add (&text,
+            "nr_requests=%" PRIu64 ": contradicts hw_queue_depth=%" PRIu64 "; ",
+            nr_requests, depth);
+  text_add (&text,
+            "with a scheduler it must be 0 (twice the depth) or more than that,"
+            " and both together at most %u",
+            ELEVATOR_MAX_NAMES);
+  return -EINVAL;
+}
+
 int
 blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
 {
@@ -345,6 +368,10 @@ blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
               blocksize / 512);
     return -EINVAL;
   }
+
+  r = check_scheduler (config, error);
+  if (r < 0)
+    return r;
 
   /* A latency that nothing would obey is a mistake, whatever its value. */
   if (blkmq_config_is_set (config, "completion_nsec")

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "engine/disk.h"
+#include "engine/elevator.h"
 #include "engine/freeze.h"
 #include "engine/registry.h"
 #include "engine/thread.h"
@@ -85,7 +86,7 @@ draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
 
 static void
 set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
-             struct request_pool *pool)
+             struct request_pool *tags)
 {
   h->disk = disk;
   h->set = disk->set;
@@ -97,12 +98,13 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
   h->ends_inline = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
   h->completion_ns = disk->hctx_options.completion_ns;
   h->io_timeout_ns = disk->hctx_options.io_timeout_ns;
-  atomic_init (&h->pool, pool);
+  atomic_init (&h->tag_pool, tags);
+  atomic_init (&h->pool, tags);
 }
 
 int
 disk_add_hctx (struct blkmq_disk *disk, unsigned index,
-               struct request_pool *pool, unsigned flags)
+               struct request_pool *tags, unsigned flags)
 {
   struct blkmq_hctx *h = aligned_alloc (alignof (struct blkmq_hctx), sizeof *h);
   int r;
@@ -111,10 +113,18 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
   if (h == NULL)
     return -ENOMEM;
   memset (h, 0, sizeof *h);
-  set_up_hctx (disk, h, index, pool);
+  set_up_hctx (disk, h, index, tags);
+  if (disk->sched_ops->alloc != NULL) {
+    struct request_pool *pool
+        = elevator_make_pool (disk, index, disk->sched_ops, tags->depth, &r);
+
+    if (pool == NULL)
+      goto free_hctx;
+    atomic_init (&h->pool, pool);
+  }
   r = hctx_init (h, disk->manual_loops ? LOOP_MANUAL : LOOP_OWN);
   if (r < 0)
-    goto free_hctx;
+    goto free_pool;
   if (!(flags & HCTX_DROPPED)) {
     r = hctx_init_driver (h);
     if (r < 0)
@@ -144,6 +154,9 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
 
 exit_hctx:
   hctx_exit (h);
+free_pool:
+  if (hctx_pool (h) != tags)
+    pool_free (hctx_pool (h));
 free_hctx:
   free (h);
   return r;
@@ -157,6 +170,18 @@ set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
   options->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
   options->completion_ns = blkmq_config_number (config, "completion_nsec");
   options->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
+  options->merges = blkmq_config_number (config, "nomerges") == 0;
+  options->nr_requests = (unsigned)blkmq_config_number (config, "nr_requests");
+  options->sched = (struct sched_options){
+    .read_expire_ns = blkmq_config_number (config, "read_expire") * 1000000,
+    .write_expire_ns = blkmq_config_number (config, "write_expire") * 1000000,
+    .prio_aging_expire_ns
+    = blkmq_config_number (config, "prio_aging_expire") * 1000000,
+    .fifo_batch = (unsigned)blkmq_config_number (config, "fifo_batch"),
+    .writes_starved = (unsigned)blkmq_config_number (config, "writes_starved"),
+    .front_merges = blkmq_config_number (config, "front_merges") != 0,
+  };
+  disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
 }
 
 static int
@@ -169,6 +194,7 @@ make_tag_set (struct blkmq_disk *disk, const struct blkmq_config *config,
     .nr_hw_queues = (unsigned)blkmq_config_number (config, "submit_queues"),
     .queue_depth = (unsigned)blkmq_config_number (config, "hw_queue_depth"),
     .shared_bitmap = blkmq_config_number (config, "shared_tag_bitmap") != 0,
+    .merges = blkmq_config_number (config, "nomerges") == 0,
   };
 
   return tagset_alloc (&options, &disk->set, error);
@@ -239,6 +265,8 @@ disk_free (struct blkmq_disk *disk)
     struct blkmq_hctx *h = disk->hctxs[--disk->nr_hctxs];
 
     hctx_exit (h);
+    if (hctx_pool (h) != hctx_tag_pool (h))
+      pool_free (hctx_pool (h));
     free (h);
   }
   tagset_put (disk->set);
@@ -355,6 +383,7 @@ blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
       = (unsigned)blkmq_config_number (config, "hw_queue_depth");
   options.shared_bitmap
       = blkmq_config_number (config, "shared_tag_bitmap") != 0;
+  options.merges = blkmq_config_number (config, "nomerges") == 0;
   return tagset_alloc (&options, set, error);
 }
 

@@ -32,6 +32,7 @@ struct blkmq_disk {
   _Atomic unsigned nr_hctxs;     /* likewise; hctxs[] below it are fixed */
   struct blkmq_hctx *hctxs[MAX_HW_QUEUES];
   struct hctx_options hctx_options;
+  const struct sched_ops *sched_ops; /* set->update_lock */
   struct clock own_clock;
   struct clock *clock;
 

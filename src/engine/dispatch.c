@@ -23,6 +23,7 @@
 #include "engine/barrier.h"
 #include "engine/disk.h"
 #include "engine/dispatch.h"
+#include "engine/elevator.h"
 #include "engine/io.h"
 #include "engine/merge.h"
 #include "engine/queue.h"
@@ -78,6 +79,11 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   count (&h->busy);
   if (!r->accepted)
     atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
+  if (__builtin_expect (r->driver_tag != NO_TAG, 0)) {
+    elevator_put_tag (h, r);
+    barrier_after_rmw ();
+    hctx_tag_was_put (h);
+  }
   queue_insert (h, r, true);
 
   atomic_store (&h->stalled, true);
@@ -162,7 +168,14 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
        unsigned flags, bool queue_only)
 {
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  if (queue_only || (flags & HCTX_QUIESCED)
+  if (__builtin_expect (r->pool->sched != NULL, 0)
+      && !request_is_reserved (r)) {
+    request_start (r);
+    if (elevator_insert (h, r))
+      hctx_ask_run (h);
+    return false;
+  }
+  if (queue_only || r->pool->sched != NULL || (flags & HCTX_QUIESCED)
       || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
     request_start (r);
     if (queue_insert (h, r, false))
@@ -225,6 +238,9 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
   struct request *r;
   bool more, split = io_is_split (io);
   unsigned flags = 0;
+
+  if (__builtin_expect (hctx_sched (h) != NULL, 0) && elevator_merge (h, io))
+    return;
 
   do {
     r = NULL;
@@ -324,6 +340,31 @@ next_waiting_locked (struct thread_slot *slot, struct blkmq_hctx *h,
   return r;
 }
 
+static bool
+anybody_waits (struct blkmq_hctx *h)
+{
+  return atomic_load (&h->wait[WAIT_ORDINARY].nr) > 0
+         || atomic_load (&h->wait[WAIT_RESERVED].nr) > 0;
+}
+
+/* R, which has just got its internal tag, goes to the scheduler, or past it. */
+static bool
+schedule_locked (struct blkmq_hctx *h, struct request *r, struct blkmq_io *io,
+                 bool split_ends)
+{
+  bool is_in = !request_is_reserved (r) && elevator_insert_locked (h, r);
+
+  pthread_mutex_unlock (&h->lock);
+  if (!is_in && request_is_reserved (r))
+    queue_insert (h, r, false);
+  else if (!is_in)
+    request_drop_queued (r);
+  if (split_ends)
+    io_parts_end (io, BLKMQ_STS_OK);
+  pthread_mutex_lock (&h->lock);
+  return true;
+}
+
 /* One step of hctx_run: dispatch the head of the queue, or of the wait list.
  * False: nothing more can be done now.  Called and returns with the lock held;
  * drops it meanwhile. */
@@ -339,16 +380,21 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
   if (flags & (HCTX_QUIESCED | HCTX_REMOVED))
     return false;
   if (r != NULL) {
-    if (atomic_load (&h->stalled))
+    if (atomic_load (&h->stalled) || !elevator_get_tag_locked (slot, h, r))
       return false;
     queue_pop_locked (h);
   } else {
     unwatch_locked (h);
-    if (atomic_load (&h->nr_waiting) == 0 || (flags & HCTX_FROZEN))
-      return false;
-    r = next_waiting_locked (slot, h, &io, &split_ends);
-    if (r == NULL)
-      return false;
+    r = elevator_next_locked (slot, h);
+    if (r == NULL) {
+      if (!anybody_waits (h) || (flags & HCTX_FROZEN))
+        return false;
+      r = next_waiting_locked (slot, h, &io, &split_ends);
+      if (r == NULL)
+        return false;
+      if (r->pool->sched != NULL)
+        return schedule_locked (h, r, io, split_ends);
+    }
   }
   pthread_mutex_unlock (&h->lock);
   issued = issue_queued (slot, h, r);
@@ -377,7 +423,8 @@ hctx_run (struct thread_slot *slot, struct blkmq_hctx *h)
   h->running = true;
   while (run_one_locked (slot, h, &ring)) {
     if (--budget == 0) {
-      hand_over = h->queue != NULL || atomic_load (&h->nr_waiting) > 0;
+      hand_over
+          = h->queue != NULL || anybody_waits (h) || elevator_has_work (h);
       break;
     }
   }

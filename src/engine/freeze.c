@@ -131,12 +131,14 @@ any_taken_of (struct blkmq_hctx *h,
     for_each_taken (tag, pool)
     {
       struct request *r = pool_request (pool, (unsigned)tag);
+      uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
+      /* With a scheduler the tag set's tags are driver tags. */
+      if (pool != hctx_pool (h) && word_is_free (word))
+        continue;
       /* A tag of another hctx may still look like ours until that one has
        * begun to use it: one more look. */
-      if (request_hctx (r) == h
-          && fn (r, atomic_load_explicit (&r->word, memory_order_acquire),
-                 opaque))
+      if (request_hctx (r) == h && fn (r, word, opaque))
         wait = true;
     }
   }
@@ -319,4 +321,5 @@ freeze_remove (struct blkmq_disk *disk)
   tagset_del_disk (disk->set, disk);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
     hctx_wait_gone (disk_hctx (disk, i));
+  tagset_reap_disk (disk->set, disk);
 }

@@ -247,6 +247,8 @@ hctx_wait_gone (struct blkmq_hctx *h)
 static bool
 is_pool_of (const struct request_pool *pool, const struct blkmq_hctx *h)
 {
+  if (pool->options.owner != NULL && pool->options.owner != h->disk)
+    return false;
   return pool->spans_hctxs || pool->index == h->index;
 }
 
@@ -256,6 +258,9 @@ hctx_next_pool (struct blkmq_hctx *h, struct request_pool *pool)
   /* Without a pool before it: the first. */
   if (pool == NULL)
     return hctx_pool (h);
+  /* With a scheduler the tag set's may have some from before. */
+  if (pool->sched != NULL && atomic_load (&pool->last_gen) == UINT64_MAX)
+    return hctx_tag_pool (h);
   if (atomic_load (&pool->last_gen) == UINT64_MAX)
     pool = atomic_load (&h->set->retired);
   else

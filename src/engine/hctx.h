@@ -58,6 +58,9 @@ struct wait_list {
 struct hctx_options {
   enum irqmode irqmode;
   uint64_t completion_ns, io_timeout_ns;
+  unsigned nr_requests; /* with a scheduler; 0: twice the depth */
+  bool merges;
+  struct sched_options sched;
 };
 
 struct blkmq_hctx {
@@ -90,12 +93,16 @@ struct blkmq_hctx {
   /* Where requests come from.  Changed by a live update only, while the hctx is
    * frozen; kept by whoever holds the hctx (hctx_hold, dispatching). */
   _Atomic (struct request_pool *) pool;
+  /* Where tags come from: the tag set's pool, which is the same without a
+   * scheduler.  Changed likewise. */
+  _Atomic (struct request_pool *) tag_pool;
 
   alignas (CACHE_LINE_BYTES) pthread_mutex_t lock;
   struct request *queue, **queue_tail;  /* lock: QUEUED requests */
   struct request *aside, **aside_tail;  /* lock: likewise, until kicked */
   struct wait_list wait[NR_WAIT_LISTS]; /* lock: ios without a tag */
   bool running;                         /* lock: somebody is in hctx_run */
+  bool wants_tag; /* lock: the scheduler waits for a driver tag */
 
   _Atomic (struct request *) done; /* given back, to be ended on the loop */
 
@@ -131,6 +138,12 @@ static inline struct request_pool *
 hctx_pool (struct blkmq_hctx *h)
 {
   return atomic_load_explicit (&h->pool, memory_order_acquire);
+}
+
+static inline struct request_pool *
+hctx_tag_pool (struct blkmq_hctx *h)
+{
+  return atomic_load_explicit (&h->tag_pool, memory_order_acquire);
 }
 
 /* For tests: the request at INDEX of the pool; how many are taken. */
@@ -221,14 +234,14 @@ void hctx_wait_gone (struct blkmq_hctx *h);
 static inline void
 hctx_tag_was_put (struct blkmq_hctx *h)
 {
-  if (__builtin_expect (hctx_pool (h)->is_shared, 0))
+  if (__builtin_expect (hctx_tag_pool (h)->is_shared, 0))
     share_wake (h);
   else if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
     hctx_ask_run (h);
 }
 
-/* The pools that have requests of H: its own, and retired ones.  The caller
- * holds H. */
+/* The pools that have requests of H: its own, the tag set's, and retired ones.
+ * The caller holds H. */
 struct request_pool *hctx_next_pool (struct blkmq_hctx *h,
                                      struct request_pool *pool);
 #define for_each_pool(pool, h)                                                 \

@@ -220,6 +220,7 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   r->accepted = false;
   atomic_store_explicit (&r->ends_inline, h->ends_inline, memory_order_relaxed);
   r->nr_merged = 0;
+  r->driver_tag = NO_TAG;
   r->merge_closed = false;
   atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE, memory_order_relaxed);
 }

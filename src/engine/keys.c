@@ -12,6 +12,7 @@
 
 #include "engine/config.h"
 #include "engine/hctx.h"
+#include "engine/sched.h"
 
 #define ONE_DAY_MS UINT64_C (86400000)
 #define ONE_DAY_NS (ONE_DAY_MS * 1000 * 1000)
@@ -80,6 +81,77 @@ const struct blkmq_key engine_keys[] = {
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",
       .help = "hw_queue_depth is for all hardware queues together",
+  },
+  {
+      .name = "scheduler",
+      .type = BLKMQ_KEY_ENUM,
+      .default_value = "none",
+      .words = sched_names,
+      .help = "in which order requests that wait go to the driver",
+  },
+  {
+      .name = "nr_requests",
+      .type = BLKMQ_KEY_INT,
+      .default_value = "0",
+      .min = 0,
+      .max = 16383,
+      .help = "requests per hardware queue with a scheduler, 0 for twice "
+              "hw_queue_depth",
+  },
+  {
+      .name = "nomerges",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "let no two ios share a request",
+  },
+  {
+      .name = "read_expire",
+      .type = BLKMQ_KEY_TIME,
+      .unit = "ms",
+      .default_value = "500",
+      .min = 0,
+      .max = ONE_DAY_MS,
+      .help = "mq-deadline: age at which a read is served out of turn",
+  },
+  {
+      .name = "write_expire",
+      .type = BLKMQ_KEY_TIME,
+      .unit = "ms",
+      .default_value = "5000",
+      .min = 0,
+      .max = ONE_DAY_MS,
+      .help = "mq-deadline: age at which a write is served out of turn",
+  },
+  {
+      .name = "prio_aging_expire",
+      .type = BLKMQ_KEY_TIME,
+      .unit = "ms",
+      .default_value = "10000",
+      .min = 0,
+      .max = ONE_DAY_MS,
+      .help = "mq-deadline: age at which a low priority no longer counts",
+  },
+  {
+      .name = "fifo_batch",
+      .type = BLKMQ_KEY_INT,
+      .default_value = "16",
+      .min = 1,
+      .max = 65536,
+      .help = "mq-deadline: requests served in order of offset in one go",
+  },
+  {
+      .name = "writes_starved",
+      .type = BLKMQ_KEY_INT,
+      .default_value = "2",
+      .min = 0,
+      .max = 65536,
+      .help = "mq-deadline: batches of reads that may pass waiting writes",
+  },
+  {
+      .name = "front_merges",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "1",
+      .help = "mq-deadline: let ios join a request at its front, too",
   },
   {
       .name = "irqmode",

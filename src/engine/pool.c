@@ -13,6 +13,7 @@
 #include "engine/merge.h"
 #include "engine/poison.h"
 #include "engine/pool.h"
+#include "engine/sched.h"
 
 /* ---- set-up ---- */
 
@@ -156,6 +157,7 @@ pool_free (struct request_pool *pool)
   if (pool == NULL)
     return;
   exit_requests (pool, pool->depth);
+  sched_free (pool->sched);
   free (pool->merges);
   free (pool->requests);
   exit_maps (pool);
@@ -245,6 +247,7 @@ pool_raise_first_gen (struct request_pool *pool, uint64_t gen)
 {
   if (gen <= pool->first_gen)
     return;
+  assert (pool_nr_taken (pool) == 0);
   pool->first_gen = gen;
   for (unsigned tag = 0; tag < pool->depth; tag++)
     atomic_store (&pool_request (pool, tag)->word, gen << WORD_GEN_SHIFT);

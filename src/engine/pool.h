@@ -32,11 +32,15 @@ struct pool_options {
   bool spans_hctxs;  /* several of a disk's, in fact; the index is 0 */
   unsigned depth;    /* all tags, the reserved ones too */
   unsigned nr_reserved;
-  unsigned first_tag; /* what the first request is called in names */
-  uint64_t first_gen; /* above all generations of what it replaces */
-  bool is_shared;     /* several hctxs draw on it */
-  bool merges;        /* its requests may have several ios: merge.h */
+  unsigned first_tag;       /* what the first request is called in names */
+  uint64_t first_gen;       /* above all generations of what it replaces */
+  bool is_shared;           /* several hctxs draw on it */
+  struct blkmq_disk *owner; /* of a pool with a scheduler */
+  bool merges;              /* its requests may have several ios: merge.h */
 };
+
+struct blkmq_disk;
+struct sched;
 
 struct request_pool {
   alignas (CACHE_LINE_BYTES) struct tag_map map; /* but for the reserved ones */
@@ -44,7 +48,8 @@ struct request_pool {
   uint16_t nr_reserved, index;
   bool is_shared, spans_hctxs;
   char *requests;
-  struct request_merge *merges; /* one a request, or NULL */
+  struct request_merge *merges;    /* one a request, or NULL */
+  struct sched *sched;             /* the pool's own; NULL: none; hctx->lock */
   size_t request_bytes, pdu_bytes; /* the latter rounded up */
 
   struct tag_map reserved_map; /* if nr_reserved > 0 */
@@ -86,6 +91,13 @@ int pool_next_taken (const struct request_pool *pool, unsigned from);
 #define for_each_taken(tag, pool)                                              \
   for (int tag = pool_next_taken (pool, 0); tag != NO_TAG;                     \
        tag = pool_next_taken (pool, (unsigned)tag + 1))
+
+/* Has R a tag that is kept for those who ask for one? */
+static inline bool
+request_is_reserved (const struct request *r)
+{
+  return r->tag - r->pool->first_tag < r->pool->nr_reserved;
+}
 
 /* Can NAME be of this pool?  The request that it would name, or NULL. */
 struct request *pool_find (const struct request_pool *pool, uint64_t name);

@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include "engine/disk.h"
+#include "engine/elevator.h"
 #include "engine/io.h"
 #include "engine/queue.h"
 
@@ -90,9 +91,13 @@ queue_take_aside (struct blkmq_hctx *h)
 struct request *
 queue_take_all (struct blkmq_hctx *h)
 {
-  struct request *first;
+  struct sched *sched;
+  struct request *first, *r;
 
   pthread_mutex_lock (&h->lock);
+  sched = hctx_sched (h);
+  while (sched != NULL && (r = sched_drain (sched)) != NULL)
+    append_request (&h->queue_tail, r);
   *h->queue_tail = h->aside;
   first = h->queue;
   h->queue = NULL;
@@ -134,14 +139,15 @@ unlink_from (struct request **link, struct request ***tail, struct request *r)
 void
 queue_remove (struct blkmq_hctx *h, struct request *r)
 {
-  bool found, was_aside = false;
+  bool found, was_elsewhere = false;
 
   pthread_mutex_lock (&h->lock);
   found = unlink_from (&h->queue, &h->queue_tail, r);
   if (found)
     atomic_fetch_sub (&h->nr_queued, 1);
   else
-    was_aside = unlink_from (&h->aside, &h->aside_tail, r);
+    was_elsewhere = unlink_from (&h->aside, &h->aside_tail, r)
+                    || elevator_remove_locked (h, r);
   pthread_mutex_unlock (&h->lock);
   if (found) {
     /* It may have been the one that the driver had refused, and what stood
@@ -149,7 +155,7 @@ queue_remove (struct blkmq_hctx *h, struct request *r)
     hctx_unstall (h);
     hctx_ask_run (h);
   }
-  if (found || was_aside)
+  if (found || was_elsewhere)
     request_drop_queued (r);
 }
 

@@ -54,6 +54,7 @@
 
 #include "engine/barrier.h"
 #include "engine/disk.h"
+#include "engine/elevator.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
 #include "engine/merge.h"
@@ -114,6 +115,11 @@ release (struct request *r)
    * it (thread_wait_gone).  The put's barrier orders the mark before the
    * loads, as removal's orders the flag before its look at the marks. */
   hold = hctx_hold (slot, h);
+  if (__builtin_expect (pool->sched != NULL, 0)) {
+    elevator_put_tag (h, r);
+    if (sched_finish (pool->sched, r))
+      hctx_ask_run (h);
+  }
   pool_put_tag (pool, r->tag - pool->first_tag);
   if (__builtin_expect (pool->is_shared, 0))
     share_put (h);

@@ -42,6 +42,7 @@ struct request {
   _Atomic uint8_t cause;    /* the winner's */
   uint8_t nr_merged;        /* ios beside the first: merge.h */
   bool merge_closed;        /* nothing may join: it is being aborted */
+  int16_t driver_tag;       /* with a scheduler: elevator.h */
   _Atomic uint16_t outside; /* references from blkmq_request_get */
   struct timer timer;
 

@@ -62,7 +62,8 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   add_all (stats->errors, h->errors, BLKMQ_NR_STATUSES);
   add_all (stats->rejected, h->rejected, BLKMQ_NR_STATUSES);
   add_all (stats->lost_claims, h->lost_claims, BLKMQ_NR_CAUSES);
-  stats->waiting += atomic_load (&h->nr_waiting);
+  for (unsigned i = 0; i < NR_WAIT_LISTS; i++)
+    stats->waiting += atomic_load (&h->wait[i].nr);
   stats->busy += get (&h->busy);
   stats->requeues += get (&h->requeues);
   stats->merges += get (&h->merges);

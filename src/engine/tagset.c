@@ -17,7 +17,7 @@
 
 struct request_pool *
 tagset_make_pool (struct blkmq_tag_set *set, unsigned index, unsigned depth,
-                  const struct request_pool *old, int *err)
+                  int *err)
 {
   struct pool_options options = {
     .driver = set->driver,
@@ -26,7 +26,8 @@ tagset_make_pool (struct blkmq_tag_set *set, unsigned index, unsigned depth,
     .spans_hctxs = set->shared_bitmap,
     .depth = depth,
     .nr_reserved = set->nr_reserved,
-    .first_gen = old != NULL ? pool_next_gen (old) : 1,
+    .first_gen = 1,
+    .merges = set->merges,
     .is_shared = set->is_shared || set->shared_bitmap,
   };
 
@@ -34,32 +35,34 @@ tagset_make_pool (struct blkmq_tag_set *set, unsigned index, unsigned depth,
 }
 
 void
-tagset_replace_locked (struct blkmq_tag_set *set, unsigned index,
-                       struct request_pool *pool)
+tagset_retire_locked (struct blkmq_tag_set *set, struct request_pool *pool)
 {
-  struct request_pool *old = set->pools[index];
+  uint64_t floor = pool_next_gen (pool);
 
-  if (pool == NULL)
-    return;
-  set->pools[index] = pool;
-  if (old == NULL)
-    return;
-  /* It was asked before the hctxs were frozen, and may have gone on since. */
-  pool_raise_first_gen (pool, pool_next_gen (old));
-  atomic_store (&old->next_retired, atomic_load (&set->retired));
-  atomic_store (&old->last_gen, pool->first_gen - 1);
-  atomic_store (&set->retired, old);
+  if (floor > set->gen_floor)
+    set->gen_floor = floor;
+  atomic_store (&pool->next_retired, atomic_load (&set->retired));
+  atomic_store (&pool->last_gen, floor - 1);
+  atomic_store (&set->retired, pool);
+}
+
+void
+tagset_begin_locked (struct blkmq_tag_set *set, struct request_pool *pool)
+{
+  pool_raise_first_gen (pool, set->gen_floor);
 }
 
 /* What the pool has counted goes on in its hctx. */
 static void
 keep_counts_locked (struct blkmq_tag_set *set, struct request_pool *pool)
 {
+  struct blkmq_disk *disk
+      = pool->options.owner != NULL ? pool->options.owner : set->disks;
   struct blkmq_hctx *h;
 
-  if (set->disks == NULL || pool->index >= disk_nr_hctxs (set->disks))
+  if (disk == NULL || pool->index >= disk_nr_hctxs (disk))
     return;
-  h = disk_hctx (set->disks, pool->index);
+  h = disk_hctx (disk, pool->index);
   for (unsigned tag = 0; tag < pool->depth; tag++) {
     struct request *r = pool_request (pool, tag);
 
@@ -80,8 +83,9 @@ wait_for_lookers_locked (struct blkmq_tag_set *set)
   }
 }
 
-void
-tagset_reap_locked (struct blkmq_tag_set *set)
+/* Reap those of OWNER; of all, if that is NULL. */
+static void
+reap_locked (struct blkmq_tag_set *set, const struct blkmq_disk *owner)
 {
   _Atomic (struct request_pool *) *link = &set->retired;
   struct request_pool *pool, *done = NULL;
@@ -89,7 +93,8 @@ tagset_reap_locked (struct blkmq_tag_set *set)
   /* What nothing is held of is unlinked; who looks at it meanwhile goes on from
    * there as if it were not. */
   while ((pool = atomic_load (link)) != NULL) {
-    if (pool_nr_taken (pool) == 0) {
+    if (pool_nr_taken (pool) == 0
+        && (owner == NULL || pool->options.owner == owner)) {
       atomic_store (link, atomic_load (&pool->next_retired));
       pool->next_done = done;
       done = pool;
@@ -104,6 +109,20 @@ tagset_reap_locked (struct blkmq_tag_set *set)
     keep_counts_locked (set, pool);
     pool_free (pool);
   }
+}
+
+void
+tagset_reap_locked (struct blkmq_tag_set *set)
+{
+  reap_locked (set, NULL);
+}
+
+void
+tagset_reap_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk)
+{
+  pthread_mutex_lock (&set->lock);
+  reap_locked (set, disk);
+  pthread_mutex_unlock (&set->lock);
 }
 
 /* ---- the set ---- */
@@ -143,6 +162,7 @@ tagset_alloc (const struct tagset_options *options,
   set->driver_data = options->driver_data;
   set->is_shared = options->is_shared;
   set->shared_bitmap = options->shared_bitmap;
+  set->merges = options->merges;
   set->nr_hw_queues = options->nr_hw_queues;
   set->queue_depth = options->queue_depth;
   set->nr_reserved = options->driver->nr_reserved_tags;
@@ -155,7 +175,7 @@ tagset_alloc (const struct tagset_options *options,
     goto free_set;
   }
   for (unsigned i = 0; i < nr; i++) {
-    set->pools[i] = tagset_make_pool (set, i, set->queue_depth, NULL, &err);
+    set->pools[i] = tagset_make_pool (set, i, set->queue_depth, &err);
     if (set->pools[i] == NULL) {
       error_set (error, err, "setting up hctx %u of %u with %u requests: %s", i,
                  set->nr_hw_queues, set->queue_depth, strerror (-err));

@@ -25,15 +25,17 @@ struct blkmq_tag_set {
   void *driver_data;  /* of the only disk; NULL if several may share it */
   bool is_shared;     /* several disks may */
   bool shared_bitmap; /* one pool for all hctxs */
+  bool merges;        /* several ios in a request */
 
   /* One update at a time, and none while a disk joins. */
   pthread_mutex_t update_lock;
 
   pthread_mutex_t lock;
-  unsigned nr_hw_queues;                     /* lock */
-  _Atomic unsigned queue_depth;              /* lock to write */
-  unsigned nr_reserved;                      /* fixed */
-  unsigned nr_pools;                         /* lock: there are */
+  unsigned nr_hw_queues;        /* lock */
+  _Atomic unsigned queue_depth; /* lock to write */
+  unsigned nr_reserved;         /* fixed */
+  uint64_t gen_floor;           /* lock: above those of retired pools */
+  unsigned nr_pools;            /* lock: there are */
   struct request_pool *pools[MAX_HW_QUEUES]; /* lock */
 
   /* Pools that were replaced while some of their requests were still held.
@@ -52,7 +54,7 @@ struct tagset_options {
   const struct blkmq_driver *driver;
   void *driver_data;
   unsigned nr_hw_queues, queue_depth;
-  bool is_shared, shared_bitmap;
+  bool is_shared, shared_bitmap, merges;
 };
 
 /* The caller has the first reference. */
@@ -72,19 +74,22 @@ tagset_pool (struct blkmq_tag_set *set, unsigned index)
   return set->pools[set->shared_bitmap ? 0 : index];
 }
 
-/* Make a pool of DEPTH for INDEX, in place of OLD if that is not NULL. */
+/* Make a pool of DEPTH for INDEX. */
 struct request_pool *tagset_make_pool (struct blkmq_tag_set *set,
                                        unsigned index, unsigned depth,
-                                       const struct request_pool *old,
                                        int *err);
 
-/* Put POOL (which may be NULL: as it was) in the place of the one of INDEX, and
- * retire that.  The hctxs are frozen. */
-void tagset_replace_locked (struct blkmq_tag_set *set, unsigned index,
-                            struct request_pool *pool);
+/* POOL goes out of use; its hctxs are frozen.  What comes into use after it
+ * begins above its generations: tagset_begin_locked, before anybody sees it. */
+void tagset_retire_locked (struct blkmq_tag_set *set,
+                           struct request_pool *pool);
+void tagset_begin_locked (struct blkmq_tag_set *set, struct request_pool *pool);
 
 /* Free the retired pools of which nothing is held any more.  Blocks until all
  * who might look at one have looked. */
 void tagset_reap_locked (struct blkmq_tag_set *set);
+
+/* DISK goes: the same, for its own pools, of which nothing is held. */
+void tagset_reap_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
 
 #endif /* BLKMQ_ENGINE_TAGSET_H */

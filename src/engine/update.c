@@ -19,19 +19,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/config.h"
 #include "engine/disk.h"
+#include "engine/elevator.h"
 #include "engine/enter.h"
 #include "engine/queue.h"
 #include "engine/tagset.h"
 
 #define MAX_QUEUE_DEPTH 10240
 
+/* A disk of the set that is alive: we have a reference. */
+struct update_disk {
+  struct blkmq_disk *disk;
+  const struct sched_ops *sched_ops; /* wanted */
+  bool frozen;
+  struct request_pool **pools; /* new ones with a scheduler, by hctx */
+};
+
 struct update {
   struct blkmq_tag_set *set;
   unsigned nr_hw_queues, queue_depth; /* wanted */
   unsigned old_nr_hw_queues;
-  struct blkmq_disk **disks; /* that are alive, with a reference */
-  bool *frozen;              /* one for each */
+  struct update_disk *disks;
   unsigned nr_disks;
   struct request_pool **pools; /* to replace those of the set */
   unsigned nr_pools;
@@ -80,12 +89,19 @@ collect_disks_locked (struct update *update)
   for (struct blkmq_disk *d = update->set->disks; d != NULL; d = d->set_next)
     nr++;
   update->disks = calloc (nr + 1, sizeof update->disks[0]);
-  update->frozen = calloc (nr + 1, sizeof update->frozen[0]);
-  if (update->disks == NULL || update->frozen == NULL)
+  if (update->disks == NULL)
     return -ENOMEM;
   for (struct blkmq_disk *d = update->set->disks; d != NULL; d = d->set_next) {
-    if (disk_try_get (d))
-      update->disks[update->nr_disks++] = d;
+    struct update_disk *ud = &update->disks[update->nr_disks];
+
+    if (!disk_try_get (d))
+      continue;
+    update->nr_disks++;
+    ud->disk = d;
+    ud->sched_ops = d->sched_ops;
+    ud->pools = calloc (update->nr_hw_queues, sizeof ud->pools[0]);
+    if (ud->pools == NULL)
+      return -ENOMEM;
   }
   return 0;
 }
@@ -106,7 +122,7 @@ make_pools_locked (struct update *update)
 
     if (old != NULL && old->depth == update->queue_depth)
       continue;
-    pool = tagset_make_pool (set, i, update->queue_depth, old, &err);
+    pool = tagset_make_pool (set, i, update->queue_depth, &err);
     if (pool == NULL)
       return err;
     if (old != NULL) {
@@ -114,8 +130,48 @@ make_pools_locked (struct update *update)
       continue;
     }
     /* Nobody uses it before there is an hctx; it may as well stay. */
+    tagset_begin_locked (set, pool);
     set->pools[i] = pool;
     set->nr_pools = i + 1;
+  }
+  return 0;
+}
+
+/* Has H the scheduler that is wanted, and one for that depth? */
+static bool
+has_scheduler (struct blkmq_hctx *h, const struct update *update,
+               const struct update_disk *ud)
+{
+  struct request_pool *pool = hctx_pool (h);
+
+  return pool->sched != NULL && pool->sched->ops == ud->sched_ops
+         && pool->first_tag == update->queue_depth;
+}
+
+static int
+make_schedulers_locked (struct update *update, struct update_disk *ud,
+                        struct blkmq_error *error)
+{
+  const struct hctx_options *options = &ud->disk->hctx_options;
+  int err;
+
+  if (ud->sched_ops->alloc == NULL)
+    return 0;
+  if (!elevator_fits (update->queue_depth, options->nr_requests))
+    return error_set (error, -EINVAL,
+                      "hw_queue_depth=%u: contradicts scheduler=%s with "
+                      "nr_requests=%u, which must be 0 (twice the depth) or "
+                      "more than that, and both together at most %u",
+                      update->queue_depth, ud->sched_ops->name,
+                      options->nr_requests, ELEVATOR_MAX_NAMES);
+  for (unsigned i = 0; i < update->nr_hw_queues; i++) {
+    if (has_scheduler (disk_hctx (ud->disk, i), update, ud))
+      continue;
+    ud->pools[i] = elevator_make_pool (ud->disk, i, ud->sched_ops,
+                                       update->queue_depth, &err);
+    if (ud->pools[i] == NULL)
+      return error_set (error, err, "scheduler=%s: hctx %u: %s",
+                        ud->sched_ops->name, i, strerror (-err));
   }
   return 0;
 }
@@ -124,6 +180,8 @@ make_pools_locked (struct update *update)
 static int
 make_hctxs_locked (struct update *update, struct blkmq_disk *disk)
 {
+  unsigned nr_timers = hctx_nr_timers (
+      update->queue_depth + elevator_nr_requests (disk, update->queue_depth));
   int r;
 
   for (unsigned i = 0; i < update->nr_hw_queues; i++) {
@@ -132,8 +190,7 @@ make_hctxs_locked (struct update *update, struct blkmq_disk *disk)
       if (r < 0)
         return r;
     }
-    r = timer_heap_reserve (&disk_hctx (disk, i)->heap,
-                            hctx_nr_timers (update->queue_depth));
+    r = timer_heap_reserve (&disk_hctx (disk, i)->heap, nr_timers);
     if (r < 0)
       return r;
   }
@@ -154,8 +211,10 @@ init_driver_locked (struct update *update, struct blkmq_disk *disk,
   return 0;
 }
 
+/* SCHED_OPS: for DISK, if it is not NULL. */
 static int
-prepare_locked (struct update *update, struct blkmq_error *error)
+prepare_locked (struct update *update, const struct blkmq_disk *disk,
+                const struct sched_ops *sched_ops, struct blkmq_error *error)
 {
   int r = check_bounds (update, error);
 
@@ -166,12 +225,19 @@ prepare_locked (struct update *update, struct blkmq_error *error)
   if (r == 0)
     r = make_pools_locked (update);
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
-    r = make_hctxs_locked (update, update->disks[i]);
+    r = make_hctxs_locked (update, update->disks[i].disk);
   if (r < 0)
     return error_set (error, r, "submit_queues=%u hw_queue_depth=%u: %s",
                       update->nr_hw_queues, update->queue_depth, strerror (-r));
+  for (unsigned i = 0; i < update->nr_disks && r == 0; i++) {
+    struct update_disk *ud = &update->disks[i];
+
+    if (sched_ops != NULL && ud->disk == disk)
+      ud->sched_ops = sched_ops;
+    r = make_schedulers_locked (update, ud, error);
+  }
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
-    r = init_driver_locked (update, update->disks[i], error);
+    r = init_driver_locked (update, update->disks[i].disk, error);
   return r;
 }
 
@@ -179,36 +245,105 @@ static void
 roll_back_locked (struct update *update)
 {
   for (unsigned d = 0; d < update->nr_disks; d++) {
-    struct blkmq_disk *disk = update->disks[d];
+    struct update_disk *ud = &update->disks[d];
 
-    for (unsigned i = update->old_nr_hw_queues; i < disk_nr_hctxs (disk); i++)
-      forget (disk_hctx (disk, i));
+    for (unsigned i = 0; i < update->nr_hw_queues; i++)
+      pool_free (ud->pools != NULL ? ud->pools[i] : NULL);
+    for (unsigned i = update->old_nr_hw_queues; i < disk_nr_hctxs (ud->disk);
+         i++)
+      forget (disk_hctx (ud->disk, i));
   }
-  for (unsigned i = 0; i < update->nr_pools; i++)
+  for (unsigned i = 0; update->pools != NULL && i < update->nr_pools; i++)
     pool_free (update->pools[i]);
 }
 
 /* ---- commit: what cannot ---- */
 
-/* All hctxs of the set have the set's pools, dropped ones and those of disks
- * that are on their way out as well. */
+/* Whatever is replaced is retired first, so that it is known where the new ones
+ * begin. */
+static void
+retire_pools_locked (struct update *update)
+{
+  struct blkmq_tag_set *set = update->set;
+
+  for (unsigned i = 0; i < update->nr_pools; i++) {
+    if (update->pools[i] != NULL)
+      tagset_retire_locked (set, set->pools[i]);
+  }
+  for (unsigned d = 0; d < update->nr_disks; d++) {
+    struct update_disk *ud = &update->disks[d];
+
+    for (unsigned i = 0; i < update->nr_hw_queues; i++) {
+      struct request_pool *pool = hctx_pool (disk_hctx (ud->disk, i));
+
+      if (pool->sched != NULL
+          && !has_scheduler (disk_hctx (ud->disk, i), update, ud))
+        tagset_retire_locked (set, pool);
+    }
+  }
+}
+
+static void
+install_hctx_locked (struct blkmq_hctx *h, struct request_pool *tags,
+                     struct request_pool *pool)
+{
+  if (hctx_tag_pool (h) != tags) {
+    atomic_store (&h->active, false); /* it was in the old one's count */
+    atomic_store (&h->tag_pool, tags);
+  }
+  if (hctx_pool (h) != pool)
+    atomic_store (&h->pool, pool);
+}
+
+/* Hctxs that are not in use, and those of disks that are on their way out, get
+ * the set's pools as well: the old ones go. */
+static void
+install_others_locked (struct update *update)
+{
+  struct blkmq_tag_set *set = update->set;
+
+  for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {
+    for (unsigned i = 0; i < disk_nr_hctxs (d); i++) {
+      struct blkmq_hctx *h = disk_hctx (d, i);
+      struct request_pool *tags = tagset_pool (set, i);
+
+      if (hctx_tag_pool (h) != tags)
+        install_hctx_locked (
+            h, tags, hctx_pool (h)->sched != NULL ? hctx_pool (h) : tags);
+    }
+  }
+}
+
 static void
 install_pools_locked (struct update *update)
 {
   struct blkmq_tag_set *set = update->set;
 
-  for (unsigned i = 0; i < update->nr_pools; i++)
-    tagset_replace_locked (set, i, update->pools[i]);
-  for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {
-    for (unsigned i = 0; i < disk_nr_hctxs (d); i++) {
-      struct blkmq_hctx *h = disk_hctx (d, i);
-
-      if (hctx_pool (h) == tagset_pool (set, i))
-        continue;
-      atomic_store (&h->active, false); /* it was in the old one's count */
-      atomic_store (&h->pool, tagset_pool (set, i));
+  retire_pools_locked (update);
+  for (unsigned i = 0; i < update->nr_pools; i++) {
+    if (update->pools[i] != NULL) {
+      tagset_begin_locked (set, update->pools[i]);
+      set->pools[i] = update->pools[i];
     }
   }
+  for (unsigned d = 0; d < update->nr_disks; d++) {
+    struct update_disk *ud = &update->disks[d];
+
+    for (unsigned i = 0; i < update->nr_hw_queues; i++) {
+      struct blkmq_hctx *h = disk_hctx (ud->disk, i);
+      struct request_pool *pool = ud->pools[i];
+
+      if (pool != NULL)
+        tagset_begin_locked (set, pool);
+      else if (has_scheduler (h, update, ud))
+        pool = hctx_pool (h);
+      else
+        pool = tagset_pool (set, i);
+      install_hctx_locked (h, tagset_pool (set, i), pool);
+    }
+    ud->disk->sched_ops = ud->sched_ops;
+  }
+  install_others_locked (update);
 }
 
 static void
@@ -249,7 +384,7 @@ commit_locked (struct update *update)
   set->nr_hw_queues = update->nr_hw_queues;
   atomic_store (&set->queue_depth, update->queue_depth);
   for (unsigned i = 0; i < update->nr_disks; i++)
-    use_hctxs (update, update->disks[i]);
+    use_hctxs (update, update->disks[i].disk);
 
   /* Who had looked at the old state before it was frozen. */
   for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {
@@ -257,16 +392,29 @@ commit_locked (struct update *update)
       hctx_wait_gone (disk_hctx (d, i));
   }
   for (unsigned i = 0; i < update->nr_disks; i++)
-    leave_dropped (update->disks[i]);
+    leave_dropped (update->disks[i].disk);
   tagset_reap_locked (set);
   engine_leave (slot);
 }
 
 /* ---- the whole ---- */
 
-int
-blkmq_update_queues (struct blkmq_disk *disk, unsigned nr_hw_queues,
-                     unsigned queue_depth, struct blkmq_error *error)
+static void
+update_free (struct update *update)
+{
+  for (unsigned i = 0; i < update->nr_disks; i++) {
+    free (update->disks[i].pools);
+    blkmq_disk_put (update->disks[i].disk); /* maybe the last reference */
+  }
+  free (update->disks);
+  free (update->pools);
+}
+
+/* 0, NULL: as it is. */
+static int
+update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
+             unsigned queue_depth, const struct sched_ops *sched_ops,
+             struct blkmq_error *error)
 {
   struct blkmq_tag_set *set = disk->set;
   struct update update = { .set = set };
@@ -279,29 +427,56 @@ blkmq_update_queues (struct blkmq_disk *disk, unsigned nr_hw_queues,
   pthread_mutex_lock (&set->lock);
   update.nr_hw_queues = nr_hw_queues != 0 ? nr_hw_queues : set->nr_hw_queues;
   update.queue_depth = queue_depth != 0 ? queue_depth : set->queue_depth;
-  r = prepare_locked (&update, error);
+  r = prepare_locked (&update, disk, sched_ops, error);
   if (r < 0)
     roll_back_locked (&update);
   pthread_mutex_unlock (&set->lock);
 
   if (r == 0) {
     for (unsigned i = 0; i < update.nr_disks; i++)
-      update.frozen[i] = blkmq_freeze (update.disks[i], NULL, 0) >= 0;
+      update.disks[i].frozen
+          = blkmq_freeze (update.disks[i].disk, NULL, 0) >= 0;
     pthread_mutex_lock (&set->lock);
     commit_locked (&update);
     pthread_mutex_unlock (&set->lock);
     for (unsigned i = 0; i < update.nr_disks; i++) {
-      if (update.frozen[i])
-        blkmq_unfreeze (update.disks[i]);
+      if (update.disks[i].frozen)
+        blkmq_unfreeze (update.disks[i].disk);
     }
   }
   pthread_mutex_unlock (&set->update_lock);
-
-  /* May be the last references. */
-  for (unsigned i = 0; i < update.nr_disks; i++)
-    blkmq_disk_put (update.disks[i]);
-  free (update.disks);
-  free (update.frozen);
-  free (update.pools);
+  update_free (&update);
   return r;
+}
+
+int
+blkmq_update_queues (struct blkmq_disk *disk, unsigned nr_hw_queues,
+                     unsigned queue_depth, struct blkmq_error *error)
+{
+  return update_disk (disk, nr_hw_queues, queue_depth, NULL, error);
+}
+
+int
+blkmq_disk_set_scheduler (struct blkmq_disk *disk, const char *name,
+                          struct blkmq_error *error)
+{
+  const struct sched_ops *ops = sched_find (name);
+  struct text text;
+
+  if (ops == NULL) {
+    text = text_begin_error (error);
+    text_add (&text, "scheduler=");
+    text_add_value (&text, name);
+    text_add (&text, ": must be one of");
+    for (unsigned i = 0; sched_names[i] != NULL; i++)
+      text_add (&text, "%s %s", i > 0 ? "," : "", sched_names[i]);
+    return -EINVAL;
+  }
+  return update_disk (disk, 0, 0, ops, error);
+}
+
+const char *
+blkmq_disk_scheduler (const struct blkmq_disk *disk)
+{
+  return disk->sched_ops->name;
 }

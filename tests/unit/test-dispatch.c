@@ -116,7 +116,7 @@ START_TEST (test_batch_rings_once_behind_the_last)
 
   bed->script.on_commit = all_are_queued;
   bed->script.opaque = &nr;
-  bed_open (bed, "");
+  bed_open (bed, "nomerges=1");
   blkmq_batch_begin (&batch, bed->submitter);
   blkmq_batch_commit (&batch); /* of nothing */
   ck_assert_uint_eq (bed->script.nr_commits, 0);
@@ -142,7 +142,7 @@ END_TEST
 
 START_TEST (test_batch_rings_once_though_ios_in_it_fail)
 {
-  struct bed *bed = bed_start ("hw_queue_depth=2");
+  struct bed *bed = bed_start ("nomerges=1 hw_queue_depth=2");
   struct test_io t[5];
   struct blkmq_batch batch;
 

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * elevator.c: requests into the scheduler, and out of it with a driver tag.
+ * Any thread; the scheduler is under the hctx's lock.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+
+#include "engine/barrier.h"
+#include "engine/disk.h"
+#include "engine/elevator.h"
+#include "engine/io.h"
+#include "engine/queue.h"
+
+/* ---- in ---- */
+
+bool
+elevator_insert_locked (struct blkmq_hctx *h, struct request *r)
+{
+  /* Whoever ends it looks for it here afterwards (queue_remove). */
+  if (atomic_load (&r->word) & WORD_ENDED)
+    return false;
+  sched_insert (hctx_sched (h), r, false, clock_coarse_ns (h->clock));
+  return true;
+}
+
+bool
+elevator_insert (struct blkmq_hctx *h, struct request *r)
+{
+  bool is_in;
+
+  pthread_mutex_lock (&h->lock);
+  is_in = elevator_insert_locked (h, r);
+  pthread_mutex_unlock (&h->lock);
+  if (!is_in) {
+    request_drop_queued (r);
+    return false;
+  }
+  return !(atomic_load (&h->flags) & HCTX_QUIESCED)
+         && !atomic_load (&h->stalled);
+}
+
+bool
+elevator_merge (struct blkmq_hctx *h, struct blkmq_io *io)
+{
+  bool merged;
+
+  pthread_mutex_lock (&h->lock);
+  merged = sched_merge_io (hctx_sched (h), &h->disk->limits, io);
+  /* Under the lock nobody can have ended it yet. */
+  if (merged)
+    io_has_tags (io);
+  pthread_mutex_unlock (&h->lock);
+  return merged;
+}
+
+bool
+elevator_remove_locked (struct blkmq_hctx *h, struct request *r)
+{
+  struct sched *sched = hctx_sched (h);
+
+  return sched != NULL && r->pool->sched == sched && sched_remove (sched, r);
+}
+
+/* ---- driver tags ---- */
+
+static int
+try_get (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
+{
+  struct request_pool *tags = hctx_tag_pool (h);
+  int tag;
+
+  if (tags->is_shared && !share_may_take (h))
+    return NO_TAG;
+  tag = pool_get_tag (tags, slot->id, reserved);
+  if (tag != NO_TAG && tags->is_shared)
+    share_took (h);
+  return tag;
+}
+
+static void
+put (struct blkmq_hctx *h, unsigned tag)
+{
+  struct request_pool *tags = hctx_tag_pool (h);
+
+  pool_put_tag (tags, tag);
+  if (tags->is_shared)
+    share_put (h);
+}
+
+/* Be counted, or no more, among those who wait for a tag. */
+static void
+want_tag_locked (struct blkmq_hctx *h, bool wants)
+{
+  if (h->wants_tag == wants)
+    return;
+  h->wants_tag = wants;
+  atomic_fetch_add (&h->nr_waiting, wants ? 1u : -1u);
+  share_add_waiting (h, wants ? 1 : -1);
+}
+
+static int
+get_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
+{
+  int tag = try_get (slot, h, reserved);
+
+  if (tag == NO_TAG && !h->wants_tag) {
+    want_tag_locked (h, true);
+    barrier_full (); /* pairs with whoever puts one */
+    tag = try_get (slot, h, reserved);
+  }
+  if (tag != NO_TAG)
+    want_tag_locked (h, false);
+  return tag;
+}
+
+bool
+elevator_get_tag_locked (struct thread_slot *slot, struct blkmq_hctx *h,
+                         struct request *r)
+{
+  if (r->pool->sched == NULL)
+    return true;
+  assert (r->driver_tag == NO_TAG);
+  r->driver_tag = (int16_t)get_locked (slot, h, request_is_reserved (r));
+  return r->driver_tag != NO_TAG;
+}
+
+void
+elevator_put_tag (struct blkmq_hctx *h, struct request *r)
+{
+  int tag = r->driver_tag;
+
+  if (__builtin_expect (tag == NO_TAG, 1))
+    return;
+  r->driver_tag = NO_TAG;
+  put (h, (unsigned)tag);
+}
+
+unsigned
+blkmq_request_tag (const struct blkmq_request *rq)
+{
+  const struct request *r = (const struct request *)rq;
+
+  return r->driver_tag != NO_TAG ? (unsigned)r->driver_tag : r->tag;
+}
+
+/* ---- out ---- */
+
+struct request *
+elevator_next_locked (struct thread_slot *slot, struct blkmq_hctx *h)
+{
+  struct sched *sched = hctx_sched (h);
+  struct request *r;
+  int tag;
+
+  if (sched == NULL)
+    return NULL;
+  if (sched_nr_queued (sched) == 0) {
+    want_tag_locked (h, false);
+    return NULL;
+  }
+  tag = get_locked (slot, h, false);
+  if (tag == NO_TAG)
+    return NULL;
+  r = sched_dispatch (sched, clock_coarse_ns (h->clock));
+  if (r == NULL) { /* what there is waits for others to finish */
+    put (h, (unsigned)tag);
+    barrier_after_rmw ();
+    hctx_tag_was_put (h);
+    return NULL;
+  }
+  r->driver_tag = (int16_t)tag;
+  return r;
+}
+
+/* ---- set-up ---- */
+
+unsigned
+elevator_nr_requests (const struct blkmq_disk *disk, unsigned queue_depth)
+{
+  unsigned nr = disk->hctx_options.nr_requests;
+
+  return nr != 0 ? nr : 2 * queue_depth;
+}
+
+struct request_pool *
+elevator_make_pool (struct blkmq_disk *disk, unsigned index,
+                    const struct sched_ops *ops, unsigned queue_depth, int *err)
+{
+  struct pool_options options = {
+    .driver = disk->driver,
+    .driver_data = disk->driver_data,
+    .owner = disk,
+    .index = index,
+    .depth = elevator_nr_requests (disk, queue_depth),
+    .nr_reserved = disk->driver->nr_reserved_tags,
+    .first_tag = queue_depth,
+    .first_gen = 1,
+    .merges = disk->hctx_options.merges,
+  };
+  struct request_pool *pool;
+  struct sched *sched;
+
+  *err = sched_alloc (ops, &disk->hctx_options.sched, options.depth, &sched);
+  if (*err < 0)
+    return NULL;
+  pool = pool_alloc (&options, err);
+  if (pool == NULL)
+    sched_free (sched);
+  else
+    pool->sched = sched;
+  return pool;
+}
