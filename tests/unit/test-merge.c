@@ -368,21 +368,28 @@ struct merge_bed {
   struct request_merge *merges[2];
 };
 
-/* As bed_open, and its requests merge. */
+/* Let its requests have several ios. */
+static void
+merge_bed_attach (struct merge_bed *m)
+{
+  for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (m->bed->disk); i++) {
+    struct blkmq_hctx *h = bed_hctx (m->bed, i);
+    unsigned depth = hctx_pool (h)->depth;
+
+    m->merges[i] = merge_alloc (depth);
+    ck_assert_ptr_nonnull (m->merges[i]);
+    for (unsigned n = 0; n < depth; n++)
+      hctx_tag_request (h, n)->merge = &m->merges[i][n];
+  }
+}
+
 static struct merge_bed
 merge_bed_open (struct bed *bed, const char *keys)
 {
   struct merge_bed m = { .bed = bed };
 
   bed_open (bed, keys);
-  for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (bed->disk); i++) {
-    struct blkmq_hctx *h = bed_hctx (bed, i);
-
-    m.merges[i] = merge_alloc (hctx_pool (h)->depth);
-    ck_assert_ptr_nonnull (m.merges[i]);
-    for (unsigned tag = 0; tag < hctx_pool (h)->depth; tag++)
-      hctx_tag_request (h, tag)->merge = &m.merges[i][tag];
-  }
+  merge_bed_attach (&m);
   return m;
 }
 
@@ -751,6 +758,26 @@ START_TEST (test_one_aborted_io_gets_the_status_of_all)
 }
 END_TEST
 
+START_TEST (test_marks_of_an_abort_end_with_the_request)
+{
+  struct merge_bed m = merge_bed_open (bed_alloc (), "hw_queue_depth=1");
+  struct test_io t[NR (row)];
+
+  commit_writes (m.bed, t, row, NR (row), false);
+  ck_assert_uint_eq (blkmq_abort_io (m.bed->submitter, &t[1].io), 0);
+  issue_complete (&m.bed->script, 0, BLKMQ_STS_OK);
+  commit_writes (m.bed, t, row, NR (row), false);
+  for (unsigned i = 0; i < NR (t); i++) {
+    if (i != 1)
+      ck_assert_uint_eq (blkmq_abort_io (m.bed->submitter, &t[i].io), 0);
+  }
+  issue_complete (&m.bed->script, 1, BLKMQ_STS_OK);
+  for (unsigned i = 0; i < NR (t); i++)
+    assert_ended (&t[i], BLKMQ_STS_OK);
+  merge_bed_stop (&m);
+}
+END_TEST
+
 START_TEST (test_abort_of_a_submitter_ends_merged_requests)
 {
   struct merge_bed m = merge_bed_open (bed_alloc (), "");
@@ -816,6 +843,52 @@ START_TEST (test_queued_request_is_answered_once_it_is_off_the_queue)
 END_TEST
 
 /* ------------------------------------------------------------------------ */
+/* Threads                                                                   */
+
+/* A loop's thread completes while this one aborts some, all or none. */
+START_TEST (test_aborts_and_completions_race_for_merged_requests)
+{
+  enum { NR_ROUNDS = SANITIZED ? 500 : 3000, NR_IOS = 8 };
+  static struct test_io t[NR_IOS];
+  unsigned nr_aborted = 0, nr_ok = 0;
+  struct bed *bed = bed_alloc ();
+  struct merge_bed m = { .bed = bed };
+  struct rng rng;
+
+  rng_init (&rng, 0);
+  bed->script.driver = "memory";
+  bed_open_threads (bed, "irqmode=timer completion_nsec=10us");
+  merge_bed_attach (&m);
+  for (unsigned round = 0; round < NR_ROUNDS; round++) {
+    unsigned percent = 50 * (unsigned)rng_below (&rng, 3);
+    unsigned blocks[NR_IOS];
+
+    for (unsigned i = 0; i < NR_IOS; i++)
+      blocks[i] = i + (i >= NR_IOS / 2); /* two requests */
+    commit_writes (bed, t, blocks, NR_IOS, rng_percent (&rng, 50));
+    for (unsigned i = 0; i < NR_IOS; i++) {
+      if (rng_percent (&rng, percent))
+        blkmq_abort_io (bed->submitter, &t[i].io);
+    }
+    for (unsigned i = 0; i < NR_IOS; i++) {
+      struct test_io *first = &t[i - i % (NR_IOS / 2)];
+
+      await (t[i].nr_ends == 1
+             && t[i].nr_give_backs == (t[i].io.give_back != NULL));
+      require (t[i].status == BLKMQ_STS_OK || t[i].status == BLKMQ_STS_ABORTED);
+      require (t[i].status == first->status);
+      nr_aborted += t[i].status != BLKMQ_STS_OK;
+      nr_ok += t[i].status == BLKMQ_STS_OK;
+    }
+  }
+  ck_assert_uint_gt (nr_ok, 0);
+  ck_assert_uint_eq (nr_ok + nr_aborted, NR_ROUNDS * NR_IOS);
+  ck_assert_uint_eq (bed_stats (bed).merges, NR_ROUNDS * (NR_IOS - 2));
+  merge_bed_stop (&m);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------ */
 
 static Suite *
 make_suite (void)
@@ -856,10 +929,14 @@ make_suite (void)
   tcase_add_test (tcase,
                   test_merged_request_is_aborted_with_the_last_of_its_ios);
   tcase_add_test (tcase, test_one_aborted_io_gets_the_status_of_all);
+  tcase_add_test (tcase, test_marks_of_an_abort_end_with_the_request);
   tcase_add_test (tcase, test_abort_of_a_submitter_ends_merged_requests);
   tcase_add_test (tcase, test_nothing_joins_a_request_that_is_being_aborted);
   tcase_add_test (tcase,
                   test_queued_request_is_answered_once_it_is_off_the_queue);
+
+  tcase = harness_case (suite, "threads");
+  tcase_add_test (tcase, test_aborts_and_completions_race_for_merged_requests);
   return suite;
 }
 
