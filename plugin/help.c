@@ -62,6 +62,8 @@ print_key_help (const struct blkmq_driver *owner, const struct blkmq_key *key,
   int width = print_synopsis (out, owner, key);
 
   fprintf (out, "%*s%s", width < 28 ? 28 - width : 1, "", key->help);
+  if (key->required)
+    fprintf (out, " (required)");
   if (key->default_value != NULL)
     fprintf (out, " (default %s)", key->default_value);
   if (owner != NULL)
@@ -93,6 +95,8 @@ print_key_line (const struct blkmq_driver *owner, const struct blkmq_key *key,
   blkmq_key_allowed (key, allowed, sizeof allowed);
   printf ("blkmq_key_%s=%s default=%s", key->name, type_names[key->type],
           key->default_value != NULL ? key->default_value : "-");
+  if (key->required)
+    printf (" required=1");
   if (owner != NULL)
     printf (" driver=%s", owner->name);
   printf (" allowed=%s\n", allowed);

@@ -16,7 +16,8 @@ plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 plugin_nbdkit_blkmq_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
 plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) \
 	-module -avoid-version -shared \
-	-Wl,--version-script=$(srcdir)/plugin/plugin.syms
+	-Wl,--version-script=$(srcdir)/plugin/plugin.syms \
+	-Wl,-Bsymbolic
 plugin_nbdkit_blkmq_plugin_la_LIBADD = src/libblkmq-engine.la
 EXTRA_plugin_nbdkit_blkmq_plugin_la_DEPENDENCIES = plugin/plugin.syms
 

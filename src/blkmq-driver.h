@@ -217,6 +217,36 @@ BLKMQ_PUBLIC int blkmq_driver_register (const struct blkmq_driver *driver,
  * never changes its meaning.  Any thread; takes no lock. */
 BLKMQ_PUBLIC const struct blkmq_driver *blkmq_driver_at (size_t index);
 
+/* What a shared object that driver=/path/to/it.so loads says of itself: which
+ * interface it was built for, and its driver.  BLKMQ_DRIVER_EXPORT makes it.
+ *
+ * BLKMQ_DRIVER_ABI changes when something changes its meaning, its place or
+ * its type; a struct that grows is told by its size.  The first two members
+ * are the same in every version, so that one may refuse another in words.
+ */
+#define BLKMQ_DRIVER_ABI 1u
+#define BLKMQ_DRIVER_MAGIC UINT64_C (0x9b626c6b6d71b10b)
+
+struct blkmq_driver_module {
+  uint64_t magic;
+  uint32_t abi_version;
+  uint32_t module_bytes; /* of this struct; then those that both sides use: */
+  uint32_t driver_bytes;
+  uint32_t request_bytes;
+  uint32_t limits_bytes;
+  uint32_t key_bytes;
+  uint32_t error_bytes;
+  uint32_t io_bytes;
+  uint32_t batch_bytes;
+  uint32_t info_bytes;
+  uint32_t stats_bytes;
+  uint32_t reserved; /* 0 */
+  const struct blkmq_driver *driver;
+  /* Which engine the driver's calls reach: there must be only one. */
+  int (*complete) (struct blkmq_request *rq, blkmq_token token,
+                   enum blkmq_status status);
+};
+
 /* Give the request back and say how it went.  Any thread; queue_rq and timeout
  * too.  Depending on irqmode end_io runs inside this call, so hold no lock
  * that end_io could want; queue_rq is never called from inside it.
@@ -262,6 +292,41 @@ BLKMQ_PUBLIC struct blkmq_request *blkmq_hctx_request (struct blkmq_hctx *hctx,
  * alone among those that the driver has of this hctx (of the tag set's, where
  * that has one tag space for all).  For drivers that index by tag. */
 BLKMQ_PUBLIC unsigned blkmq_request_tag (const struct blkmq_request *rq);
+
+/* Once in a shared object, outside of functions: DRIVER is its driver.  Best
+ * a static one: one of the same name that the program exports would take its
+ * place, and the module be refused.  In what is built with
+ * BLKMQ_DRIVER_BUILT_IN, drivers that are linked into a program, it is void.
+ */
+#ifdef __cplusplus
+#define BLKMQ_EXTERN_C extern "C"
+#else
+#define BLKMQ_EXTERN_C extern
+#endif
+
+#ifdef BLKMQ_DRIVER_BUILT_IN
+#define BLKMQ_DRIVER_EXPORT(driver_) struct blkmq_driver_module
+#else
+#define BLKMQ_DRIVER_EXPORT(driver_)                                           \
+  BLKMQ_EXTERN_C BLKMQ_PUBLIC const struct blkmq_driver_module                 \
+      blkmq_driver_module;                                                     \
+  const struct blkmq_driver_module blkmq_driver_module                         \
+      = { BLKMQ_DRIVER_MAGIC,                                                  \
+          BLKMQ_DRIVER_ABI,                                                    \
+          sizeof (struct blkmq_driver_module),                                 \
+          sizeof (struct blkmq_driver),                                        \
+          sizeof (struct blkmq_request),                                       \
+          sizeof (struct blkmq_limits),                                        \
+          sizeof (struct blkmq_key),                                           \
+          sizeof (struct blkmq_error),                                         \
+          sizeof (struct blkmq_io),                                            \
+          sizeof (struct blkmq_batch),                                         \
+          sizeof (struct blkmq_request_info),                                  \
+          sizeof (struct blkmq_stats),                                         \
+          0,                                                                   \
+          &(driver_),                                                          \
+          blkmq_complete }
+#endif
 
 /* The parts of a token, for messages.  With a scheduler the tag is an internal
  * one, at or above the queue depth. */

@@ -105,11 +105,12 @@ struct blkmq_key {
   const char *name;
   enum blkmq_key_type type;
   const char *unit; /* of a bare number: "bytes", "ns", "ms", or NULL */
-  const char *default_value; /* parsed like a user's; NULL: required or unset */
+  const char *default_value; /* parsed like a user's; NULL: unset */
   uint64_t min, max;         /* inclusive, in the unit; for numbers only */
   bool power_of_two;         /* for numbers only */
   const char *const *words;  /* BLKMQ_KEY_ENUM: NULL-terminated */
   const char *help;          /* one line */
+  bool required; /* blkmq_config_check wants it given; no default then */
 };
 
 /* A set of keys and values.  Not thread-safe: one thread at a time.
@@ -117,8 +118,13 @@ struct blkmq_key {
  * blkmq_config_set parses VALUE at once.  -EINVAL: unknown key, bad value,
  * value out of bounds or key given twice; ERROR names the key, the value and
  * what is allowed, and the configuration is as it was.  A driver's own keys
- * are known once driver= was set; before that they are kept and checked by
- * blkmq_config_check.  -ENOMEM.
+ * are known once driver= was set; before that whatever could be a key is kept,
+ * and checked by blkmq_config_check.  -ENOMEM.
+ *
+ * A driver= with a slash in its value is the path of a shared object that has
+ * a driver (BLKMQ_DRIVER_EXPORT in blkmq-driver.h).  It is loaded here, once,
+ * and stays in the process: its code runs from now on, so whoever may set the
+ * key may run anything.  May block, on the file.
  */
 BLKMQ_PUBLIC struct blkmq_config *blkmq_config_alloc (void);
 BLKMQ_PUBLIC void blkmq_config_free (struct blkmq_config *config);

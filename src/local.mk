@@ -36,6 +36,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/loop.h \
 	src/engine/merge.c \
 	src/engine/merge.h \
+	src/engine/module.c \
+	src/engine/module.h \
 	src/engine/poison.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
@@ -80,6 +82,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store-pages.c \
 	src/drivers/store-table.c \
 	src/drivers/table.c
+src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
 

@@ -19,9 +19,19 @@ check_LTLIBRARIES += tests/libtestdrivers.la
 tests_libtestdrivers_la_SOURCES = \
 	src/drivers/skeleton.c \
 	src/drivers/table-test.c
+tests_libtestdrivers_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
+
+# The same as a module, from the public headers alone.
+check_LTLIBRARIES += tests/skeleton.la
+tests_skeleton_la_SOURCES = src/drivers/skeleton.c
+tests_skeleton_la_LDFLAGS = $(AM_LDFLAGS) \
+	-module -avoid-version -shared -rpath /nowhere
 
 unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 unit_libs = src/libblkmq-engine.la $(CHECK_LIBS)
+
+# For programs that load drivers: the engine inside is visible to them.
+export_engine = '-Wl,--export-dynamic-symbol=blkmq_*'
 
 # The scripted driver and the recorder of ends.
 check_LTLIBRARIES += tests/libharness.la
@@ -35,6 +45,7 @@ tests_conformance_test_conformance_SOURCES = \
 	tests/conformance/wrap.c \
 	tests/conformance/wrap.h
 tests_conformance_test_conformance_CFLAGS = $(unit_cflags)
+tests_conformance_test_conformance_LDFLAGS = $(AM_LDFLAGS) $(export_engine)
 tests_conformance_test_conformance_LDADD = \
 	tests/libtestdrivers.la $(unit_libs)
 
@@ -51,6 +62,7 @@ unit_tests = \
 	tests/unit/test-requeue \
 	tests/unit/test-merge \
 	tests/unit/test-sched \
+	tests/unit/test-module \
 	tests/unit/test-split \
 	tests/unit/test-stats \
 	tests/unit/test-store \
@@ -92,6 +104,12 @@ tests_unit_test_merge_CFLAGS = $(unit_cflags)
 tests_unit_test_merge_LDADD = $(harness_libs)
 tests_unit_test_sched_CFLAGS = $(unit_cflags)
 tests_unit_test_sched_LDADD = $(harness_libs)
+tests_unit_test_module_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DSKELETON='"$(abs_top_builddir)/tests/.libs/skeleton.so"'
+tests_unit_test_module_CFLAGS = $(unit_cflags)
+tests_unit_test_module_LDFLAGS = $(AM_LDFLAGS) $(export_engine)
+tests_unit_test_module_LDADD = $(harness_libs)
+EXTRA_tests_unit_test_module_DEPENDENCIES = tests/skeleton.la
 tests_unit_test_stats_CFLAGS = $(unit_cflags)
 tests_unit_test_stats_LDADD = $(harness_libs)
 tests_unit_test_stress_CFLAGS = $(unit_cflags)

@@ -5,12 +5,20 @@
  * thread takes them out, does them and completes them later.  Users are not
  * offered it, but it is built and goes through the conformance suite.
  *
- * To make a driver of your own, copy this file, rename what says skeleton,
- * put the new struct in table.c and the file in the build, and replace
+ * To make a driver of your own, copy this file, rename what says skeleton, and
+ * replace
  *
- *   struct store      by what your device needs
+ *   memory            by what your device needs
  *   skeleton_do       by how your device does a request
  *   the worker        by whatever tells you that a request is done
+ *
+ * It needs nothing but the installed headers.  Outside of blkmq's tree
+ *
+ *   cc -shared -fPIC -o mine.so mine.c $(pkg-config --cflags blkmq)
+ *
+ * makes a shared object, which driver=./mine.so loads; make the struct at the
+ * end static then.  To have it built in, put the struct in table.c and the
+ * file in the build.
  *
  * blkmq-driver.h says of each op who calls it, on which thread, whether it may
  * block, and whose the request is.  A driver that has finished when queue_rq
@@ -24,18 +32,19 @@
  */
 
 #include <assert.h>
+#include <blkmq-driver.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "drivers.h"
-#include "store.h"
+#include <string.h>
+#include <sys/mman.h>
 
 /* One disk: what open makes and all other ops get as driver_data. */
 struct skeleton {
-  struct store *store; /* stands for the device; has locks of its own */
+  char *memory; /* stands for the device; the worker's alone */
+  size_t memory_bytes;
   unsigned ring_entries;
 
   pthread_mutex_t lock; /* protects all that follows */
@@ -71,56 +80,59 @@ struct skeleton_pdu {
 /* ------------------------------------------------------------------------ */
 /* The device                                                                */
 
+/* Copy between the device, at POS, and the caller's segments.  The request may
+ * begin inside the first segment and end inside the last: the iterator knows.
+ */
+static void
+copy (char *pos, const struct blkmq_request *rq)
+{
+  struct blkmq_segments it = blkmq_segments_begin (rq);
+  struct iovec seg;
+
+  while (blkmq_segments_next (&it, &seg)) {
+    if (rq->op == BLKMQ_OP_READ)
+      memcpy (seg.iov_base, pos, seg.iov_len);
+    else
+      memcpy (pos, seg.iov_base, seg.iov_len);
+    pos += seg.iov_len;
+  }
+}
+
 /* Do the work.  The request, its segments and its data are ours until we give
  * them back; nobody else touches them, so nothing is locked or counted here.
+ * The engine has seen to it that the range is inside the disk.
+ *
+ * The device's errors become statuses.  Keep apart those that a caller can act
+ * upon (NOSPC, RESOURCE, MEDIUM); all others are IOERR.
  */
 static enum blkmq_status
 skeleton_do (struct skeleton *disk, struct blkmq_request *rq)
 {
-  int r = 0;
+  char *pos = disk->memory + rq->offset_bytes;
 
   switch (rq->op) {
   case BLKMQ_OP_READ:
-    store_readv (disk->store, rq->segment, rq->skip_bytes, rq->bytes,
-                 rq->offset_bytes);
-    break;
-
   case BLKMQ_OP_WRITE:
     /* BLKMQ_IO_FUA asks that the data is durable when we complete.  Here it
      * always is; a device with a cache would have to write through.
      */
-    r = store_writev (disk->store, rq->segment, rq->skip_bytes, rq->bytes,
-                      rq->offset_bytes);
-    break;
+    copy (pos, rq);
+    return BLKMQ_STS_OK;
 
   case BLKMQ_OP_FLUSH:
     /* Must cover every write that was answered before, on all hctxs.  What
      * this device has answered is durable, as far as memory ever is.
      */
-    break;
+    return BLKMQ_STS_OK;
 
   case BLKMQ_OP_DISCARD:
-    store_discard (disk->store, rq->bytes, rq->offset_bytes);
-    break;
+    memset (pos, 0, rq->bytes);
+    return BLKMQ_STS_OK;
 
   case BLKMQ_OP_WRITE_ZEROES: /* open has left its limit 0 */
   case BLKMQ_NR_OPS:
-  default:
+  default: /* also what a later version may add */
     return BLKMQ_STS_NOTSUPP;
-  }
-
-  /* The device's errors become statuses.  Keep apart those that a caller can
-   * act upon; all others are IOERR.
-   */
-  switch (r) {
-  case 0:
-    return BLKMQ_STS_OK;
-  case -ENOMEM:
-    return BLKMQ_STS_RESOURCE;
-  case -ENOSPC:
-    return BLKMQ_STS_NOSPC;
-  default:
-    return BLKMQ_STS_IOERR;
   }
 }
 
@@ -222,8 +234,10 @@ skeleton_open (const struct blkmq_config *config, uint64_t seed,
                struct blkmq_error *error)
 {
   struct skeleton *disk;
+  void *memory;
   int r;
 
+  (void)seed; /* for whoever makes random choices: they shall be repeatable */
   disk = calloc (1, sizeof *disk);
   if (disk == NULL) {
     r = -ENOMEM;
@@ -231,14 +245,18 @@ skeleton_open (const struct blkmq_config *config, uint64_t seed,
   }
   disk->ring_entries = (unsigned)blkmq_config_number (config, "ring_entries");
 
-  disk->store = store_alloc (limits->size_bytes, 0, seed);
-  if (disk->store == NULL) {
+  /* The system gives pages as they are touched. */
+  disk->memory_bytes = limits->size_bytes;
+  memory = mmap (NULL, disk->memory_bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
     r = -errno;
     goto free_disk;
   }
+  disk->memory = memory;
   r = -pthread_mutex_init (&disk->lock, NULL);
   if (r < 0)
-    goto free_store;
+    goto unmap;
   r = -pthread_cond_init (&disk->doorbell, NULL);
   if (r < 0)
     goto destroy_lock;
@@ -254,15 +272,16 @@ skeleton_open (const struct blkmq_config *config, uint64_t seed,
 
 destroy_lock:
   pthread_mutex_destroy (&disk->lock);
-free_store:
-  store_free (disk->store);
+unmap:
+  munmap (disk->memory, disk->memory_bytes);
 free_disk:
   free (disk);
 fail:
   /* Say what failed and with which value. */
   if (error != NULL)
     snprintf (error->message, sizeof error->message,
-              "driver=skeleton: cannot set up a disk: errno %d", -r);
+              "driver=skeleton: cannot set up a disk of %llu bytes: errno %d",
+              (unsigned long long)limits->size_bytes, -r);
   return r;
 }
 
@@ -275,7 +294,7 @@ skeleton_close (void *driver_data)
   assert (disk->turn == NULL);
   pthread_cond_destroy (&disk->doorbell);
   pthread_mutex_destroy (&disk->lock);
-  store_free (disk->store);
+  munmap (disk->memory, disk->memory_bytes);
   free (disk);
 }
 
@@ -438,7 +457,9 @@ skeleton_stop (void *driver_data)
     pthread_join (disk->worker, NULL);
 }
 
-/* Left out, since the defaults are right: complete, exit_request, extents. */
+/* Left out, since the defaults are right: complete, exit_request, extents.
+ * Not static for the sake of table-test.c alone.
+ */
 const struct blkmq_driver skeleton_driver = {
   .name = "skeleton",
   .help = "an example: completes on a thread of its own",
@@ -455,3 +476,6 @@ const struct blkmq_driver skeleton_driver = {
   .exit_hctx = skeleton_exit_hctx,
   .init_request = skeleton_init_request,
 };
+
+/* What a shared object is recognised by.  Void where it is built in. */
+BLKMQ_DRIVER_EXPORT (skeleton_driver);

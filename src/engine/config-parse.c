@@ -78,6 +78,21 @@ text_add_value (struct text *text, const char *value)
   text_add (text, "%s%s", shown, value[i] != '\0' ? "..." : "");
 }
 
+void
+text_add_path (struct text *text, const char *path)
+{
+  char shown[192];
+  size_t len = strlen (path), i;
+  bool cut = len >= sizeof shown;
+
+  if (cut)
+    path += len - (sizeof shown - 1);
+  for (i = 0; path[i] != '\0'; i++)
+    shown[i] = iscntrl ((unsigned char)path[i]) ? '?' : path[i];
+  shown[i] = '\0';
+  text_add (text, "%s%s", cut ? "..." : "", shown);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Numbers                                                                   */
 
@@ -369,6 +384,7 @@ blkmq_key_allowed (const struct blkmq_key *key, char *buf, size_t buf_bytes)
     text_add (&text, "one of ");
     for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
       text_add (&text, "%s%s", i > 0 ? ", " : "", driver->name);
+    text_add (&text, ", or the path of a shared object, with a /");
     return;
   case BLKMQ_KEY_INT:
   case BLKMQ_KEY_SIZE:
@@ -392,13 +408,26 @@ blkmq_key_allowed (const struct blkmq_key *key, char *buf, size_t buf_bytes)
     text_add (&text, " (%s)", key->unit);
 }
 
+/* nbdkit takes more; these need no quoting anywhere. */
+bool
+key_name_is_plain (const char *name)
+{
+  const char *p;
+
+  if (!(*name >= 'a' && *name <= 'z'))
+    return false;
+  for (p = name; *p != '\0'; p++)
+    if (!(*p >= 'a' && *p <= 'z') && !is_digit (*p) && *p != '_')
+      return false;
+  return true;
+}
+
 int
 key_check (const struct blkmq_key *key, struct blkmq_error *error)
 {
   struct text text;
   const char *wrong = NULL;
   const char *name = key->name != NULL ? key->name : "(unnamed)";
-  const char *p;
   uint64_t number;
 
   if (key->name == NULL || *key->name < 'a' || *key->name > 'z')
@@ -415,11 +444,10 @@ key_check (const struct blkmq_key *key, struct blkmq_error *error)
   else if (key->type == BLKMQ_KEY_ENUM
            && (key->words == NULL || key->words[0] == NULL))
     wrong = "an enumeration needs words";
-  else
-    /* nbdkit takes more; these need no quoting anywhere. */
-    for (p = name; *p != '\0'; p++)
-      if (!(*p >= 'a' && *p <= 'z') && !is_digit (*p) && *p != '_')
-        wrong = "the name must consist of a-z 0-9 _";
+  else if (key->required && key->default_value != NULL)
+    wrong = "what is required has no default";
+  else if (!key_name_is_plain (name))
+    wrong = "the name must consist of a-z 0-9 _";
 
   if (wrong != NULL) {
     text = text_begin_error (error);

@@ -20,6 +20,7 @@
 #include "engine/config.h"
 #include "engine/elevator.h"
 #include "engine/hctx.h"
+#include "engine/module.h"
 #include "engine/registry.h"
 
 struct config_entry {
@@ -30,6 +31,7 @@ struct config_entry {
 struct blkmq_config {
   struct config_entry *entries; /* each name at most once */
   size_t nr_entries;
+  const struct blkmq_driver *driver; /* that driver= named; NULL: not yet */
 };
 
 /* ------------------------------------------------------------------------ */
@@ -110,24 +112,10 @@ find_entry (const struct blkmq_config *config, const char *name)
   return NULL;
 }
 
-/* The driver that the user chose, or NULL. */
-static const struct blkmq_driver *
-chosen_driver (const struct blkmq_config *config)
-{
-  const struct config_entry *entry = find_entry (config, "driver");
-  const struct blkmq_driver *driver;
-
-  if (entry == NULL)
-    return NULL;
-  driver = registry_find (entry->value);
-  assert (driver != NULL); /* blkmq_config_set looked, and none ever leaves */
-  return driver;
-}
-
 const struct blkmq_driver *
 config_driver (const struct blkmq_config *config)
 {
-  const struct blkmq_driver *driver = chosen_driver (config);
+  const struct blkmq_driver *driver = config->driver;
 
   if (driver == NULL)
     driver = registry_find (key_find_engine ("driver")->default_value);
@@ -240,12 +228,23 @@ no_memory:
   return -ENOMEM;
 }
 
+/* What driver=VALUE means: a name, or a path if there is a slash in it. */
+static int
+find_driver (const char *value, const struct blkmq_driver **driver,
+             struct blkmq_error *error)
+{
+  if (strchr (value, '/') != NULL)
+    return module_load (value, driver, error);
+  *driver = registry_find (value);
+  return *driver != NULL ? 0 : no_such_driver (value, error);
+}
+
 int
 blkmq_config_set (struct blkmq_config *config, const char *name,
                   const char *value, struct blkmq_error *error)
 {
+  const struct blkmq_driver *driver = config->driver;
   const struct config_entry *entry;
-  const struct blkmq_driver *driver;
   const struct blkmq_key *key;
   struct text text;
   uint64_t number;
@@ -253,13 +252,12 @@ blkmq_config_set (struct blkmq_config *config, const char *name,
 
   assert (config != NULL && name != NULL && value != NULL);
 
-  driver = chosen_driver (config);
   key = key_find_engine (name);
   if (key == NULL && driver != NULL)
     key = find_driver_key (driver, name);
-  /* Which driver's key it will be is not known before driver= was given, but
-   * somebody's it must be. */
-  if (key == NULL && (driver != NULL || key_find_owner (name) == NULL))
+  /* Whose key it is will be known when driver= was given, which may bring a
+   * driver that nobody knows yet. */
+  if (key == NULL && (driver != NULL || !key_name_is_plain (name)))
     return no_such_key (name, value, driver, error);
 
   entry = find_entry (config, name);
@@ -278,10 +276,15 @@ blkmq_config_set (struct blkmq_config *config, const char *name,
     if (r < 0)
       return r;
   }
-  if (strcmp (name, "driver") == 0 && registry_find (value) == NULL)
-    return no_such_driver (value, error);
-
-  return add_entry (config, name, value, error);
+  if (strcmp (name, "driver") == 0) {
+    r = find_driver (value, &driver, error);
+    if (r < 0)
+      return r;
+  }
+  r = add_entry (config, name, value, error);
+  if (r == 0)
+    config->driver = driver;
+  return r;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -303,8 +306,12 @@ check_driver_keys (const struct blkmq_config *config, struct blkmq_error *error)
     if (key_find_engine (entry->name) != NULL)
       continue;
     key = find_driver_key (driver, entry->name);
-    if (key == NULL)
+    if (key == NULL) {
+      /* Nobody's, and no driver was named: it may be any driver's. */
+      if (config->driver == NULL && key_find_owner (entry->name) == NULL)
+        driver = NULL;
       return no_such_key (entry->name, entry->value, driver, error);
+    }
     r = key_parse (key, entry->value, &number, error);
     if (r < 0)
       return r;
@@ -334,27 +341,49 @@ check_scheduler (const struct blkmq_config *config, struct blkmq_error *error)
   return -EINVAL;
 }
 
+/* DRIVER NULL: the keys are the engine's. */
+static int
+check_required (const struct blkmq_config *config, const struct blkmq_key *keys,
+                size_t nr_keys, const struct blkmq_driver *driver,
+                struct blkmq_error *error)
+{
+  struct text text;
+  char allowed[256];
+  size_t i;
+
+  for (i = 0; i < nr_keys; i++) {
+    if (!keys[i].required || find_entry (config, keys[i].name) != NULL)
+      continue;
+    blkmq_key_allowed (&keys[i], allowed, sizeof allowed);
+    text = text_begin_error (error);
+    text_add (&text, "%s: required%s%s; must be %s", keys[i].name,
+              driver != NULL ? " by driver=" : "",
+              driver != NULL ? driver->name : "", allowed);
+    return -EINVAL;
+  }
+  return 0;
+}
+
 int
 blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
 {
+  const struct blkmq_driver *driver;
   struct text text;
   uint64_t blocksize, max_sectors;
-  char allowed[256];
   int r;
 
   assert (config != NULL);
 
+  driver = config_driver (config);
   r = check_driver_keys (config, error);
+  if (r == 0)
+    r = check_required (config, engine_keys, nr_engine_keys, NULL, error);
+  if (r == 0)
+    r = check_required (config, driver->keys, driver->nr_keys, driver, error);
   if (r < 0)
     return r;
 
   text = text_begin_error (error);
-
-  if (!blkmq_config_is_set (config, "size")) {
-    blkmq_key_allowed (key_find_engine ("size"), allowed, sizeof allowed);
-    text_add (&text, "size: required; must be %s", allowed);
-    return -EINVAL;
-  }
 
   /* A request carries whole blocks only. */
   blocksize = blkmq_config_number (config, "blocksize");

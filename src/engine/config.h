@@ -41,6 +41,9 @@ int key_parse (const struct blkmq_key *key, const char *value, uint64_t *number,
 /* config-parse.c: is the declaration itself in order?  -EINVAL and ERROR. */
 int key_check (const struct blkmq_key *key, struct blkmq_error *error);
 
+/* config-parse.c: can a key have that name? */
+bool key_name_is_plain (const char *name);
+
 /* config-parse.c: text put together in a buffer of fixed size.  What does not
  * fit is cut off, and "..." at the end says so. */
 struct text {
@@ -53,6 +56,8 @@ void text_add (struct text *text, const char *format, ...)
     __attribute__ ((format (printf, 2, 3)));
 /* A user's string: shortened, control characters replaced. */
 void text_add_value (struct text *text, const char *value);
+/* Likewise, but it is the end of a path that tells most, and more of it. */
+void text_add_path (struct text *text, const char *path);
 
 /* The same, into ERROR, which may be NULL. */
 struct text text_begin_error (struct blkmq_error *error);

@@ -14,10 +14,10 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "engine/config.h"
 #include "engine/disk.h"
 #include "engine/elevator.h"
 #include "engine/freeze.h"
-#include "engine/registry.h"
 #include "engine/thread.h"
 
 int
@@ -324,8 +324,7 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   atomic_init (&disk->refs, 1);
   clock_init_real (&disk->own_clock);
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
-  disk->driver = registry_find (blkmq_config_string (config, "driver"));
-  assert (disk->driver != NULL); /* blkmq_config_check has seen to it */
+  disk->driver = config_driver (config);
   disk->manual_loops = options->manual_loops;
   set_options (disk, config);
 
@@ -376,7 +375,7 @@ blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
 
   if (r < 0)
     return r;
-  options.driver = registry_find (blkmq_config_string (config, "driver"));
+  options.driver = config_driver (config);
   options.nr_hw_queues
       = (unsigned)blkmq_config_number (config, "submit_queues");
   options.queue_depth

@@ -13,6 +13,7 @@
  *   loop->wake_lock       waking the loop (loop.c)
  *   disk->drain_lock      sleepers in freeze and remove; a leaf
  *   registry_lock         thread slots (thread.c); a leaf
+ *   module_lock           loading a driver (module.c)
  *   register_lock         registering a driver (registry.c); a leaf
  *
  * No lock is held while a driver, end_io or give_back runs.

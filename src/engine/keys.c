@@ -32,14 +32,16 @@ const struct blkmq_key engine_keys[] = {
       .unit = "bytes",
       .min = 1,
       .max = INT64_MAX,
-      .help = "capacity of the disk (required)",
+      .help = "capacity of the disk",
+      .required = true,
   },
   {
-      /* A string and not an enumeration: its words are the registry's. */
+      /* A string and not an enumeration: its words are the registry's, and
+       * paths (module.c). */
       .name = "driver",
       .type = BLKMQ_KEY_STRING,
       .default_value = "memory",
-      .help = "what the requests reach",
+      .help = "what the requests reach; or a driver's /path.so",
   },
   {
       .name = "blocksize",

@@ -126,6 +126,11 @@ START_TEST (faulty_declarations_are_found)
       .help = "h",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "nope" },
+    { .name = "a",
+      .help = "h",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "yes",
+      .required = true },
   };
   size_t i;
 

@@ -53,17 +53,35 @@ START_TEST (messages_name_key_value_and_bounds)
 }
 END_TEST
 
+/* Without driver= a key may be any driver's, also one's that is yet to be
+ * loaded; what is nobody's is found at the end. */
+static void
+unknown (const char *key, const char *value, const char *expected)
+{
+  renew_config ();
+  set ("size", "1M");
+  set (key, value);
+  check_fails (expected);
+}
+
 START_TEST (unknown_key_suggests_the_nearest)
 {
-  set_fails ("blocksise", "512",
-             "blocksise=512: unknown key (did you mean blocksize?); keys are ");
-  set_fails ("block_size", "512", "(did you mean blocksize?)");
+  unknown ("blocksise", "512",
+           "blocksise=512: unknown key (did you mean blocksize?); keys are ");
+  unknown ("block_size", "512", "(did you mean blocksize?)");
+  unknown ("szie", "1", "(did you mean size?)");
+  unknown ("esde", "1", "(did you mean seed?)"); /* two swaps */
+  unknown ("max_sector", "1", "(did you mean max_sectors?)");
+  unknown ("fake_itn", "1", "(did you mean fake_int?)");
+
+  /* No driver's key can be called so. */
   set_fails ("Size", "1", "(did you mean size?)");
-  set_fails ("szie", "1", "(did you mean size?)");
-  set_fails ("esde", "1", "(did you mean seed?)"); /* two swaps */
   set_fails ("hw-queue-depth", "1", "(did you mean hw_queue_depth?)");
-  set_fails ("max_sector", "1", "(did you mean max_sectors?)");
-  set_fails ("fake_itn", "1", "(did you mean fake_int?)");
+
+  /* It is found ahead of what it should have been. */
+  renew_config ();
+  set ("szie", "1");
+  check_fails ("szie=1: unknown key (did you mean size?)");
 }
 END_TEST
 
@@ -71,16 +89,28 @@ START_TEST (unknown_key_lists_what_there_is)
 {
   size_t i;
 
-  set_fails ("xyzzy", "1", "xyzzy=1: unknown key; keys are ");
+  unknown ("xyzzy", "1", "xyzzy=1: unknown key; keys are ");
   for (i = 0; i < nr_engine_keys; i++)
     ck_assert_ptr_nonnull (strstr (error.message, engine_keys[i].name));
+  ck_assert_ptr_nonnull (strstr (error.message, "fake_int (driver=fake)"));
 
   /* Once the driver is known only its keys are offered. */
+  renew_config ();
   set ("driver", "other");
   set_fails ("xyzzy", "1", "other_int");
   ck_assert_ptr_null (strstr (error.message, "fake_int"));
   set_fails ("other_itn", "1", "(did you mean other_int?)");
   set_fails ("fake_itn", "1", "fake_itn=1: unknown key; keys are ");
+}
+END_TEST
+
+START_TEST (unknown_early_key_is_refused_with_the_driver)
+{
+  set ("size", "1M");
+  set ("other_itn", "1");
+  set ("driver", "other");
+  check_fails ("other_itn=1: unknown key (did you mean other_int?)");
+  ck_assert_ptr_null (strstr (error.message, "fake_int"));
 }
 END_TEST
 
@@ -123,7 +153,7 @@ START_TEST (a_refused_value_changes_nothing)
   set_fails ("submit_queues", "0", "submit_queues=0");
   set_fails ("blocksize", "1000", "blocksize");
   set_fails ("driver", "nothing", "driver=nothing");
-  set_fails ("nonsense", "1", "nonsense");
+  set_fails ("non-sense", "1", "non-sense");
   ck_assert_uint_eq (blkmq_config_number (config, "blocksize"), 4096);
   ck_assert (!blkmq_config_is_set (config, "submit_queues"));
   ck_assert (!blkmq_config_is_set (config, "driver"));
@@ -252,7 +282,8 @@ START_TEST (messages_survive_odd_input)
 
   memset (name, 'x', sizeof name - 1);
   name[sizeof name - 1] = '\0';
-  set_fails (name, name, "xxx...=xxx");
+  unknown (name, name, "xxx...=xxx");
+  renew_config ();
   set_fails ("size", name, "xxx...: not a number; must be a size from");
   set_fails ("driver", name, "xxx...: must be one of");
   ck_assert_uint_lt (strlen (error.message), sizeof error.message);
@@ -268,7 +299,7 @@ END_TEST
 
 START_TEST (error_may_be_null)
 {
-  ck_assert_int_eq (blkmq_config_set (config, "nonsense", "1", NULL), -EINVAL);
+  ck_assert_int_eq (blkmq_config_set (config, "non-sense", "1", NULL), -EINVAL);
   ck_assert_int_eq (blkmq_config_set (config, "size", "x", NULL), -EINVAL);
   ck_assert_int_eq (blkmq_config_set (config, "driver", "x", NULL), -EINVAL);
   ck_assert_int_eq (blkmq_config_check (config, NULL), -EINVAL);
@@ -287,6 +318,57 @@ START_TEST (size_is_required)
 {
   check_fails ("size: required; must be a size from 1 to");
   set ("size", "1");
+  check ();
+}
+END_TEST
+
+static const struct blkmq_key strict_keys[] = {
+  { .name = "strict_path",
+    .type = BLKMQ_KEY_STRING,
+    .help = "a path",
+    .required = true },
+  { .name = "strict_port",
+    .type = BLKMQ_KEY_INT,
+    .min = 1,
+    .max = 65535,
+    .help = "a port",
+    .required = true },
+};
+
+static const struct blkmq_driver strict = {
+  .name = "strict",
+  .help = "keys that must be given",
+  .keys = strict_keys,
+  .nr_keys = NR (strict_keys),
+  .open = fake_open,
+  .queue_rq = fake_queue_rq,
+};
+
+START_TEST (required_keys_of_the_driver_are_asked_for)
+{
+  if (registry_find ("strict") == NULL)
+    ck_assert_int_eq (blkmq_driver_register (&strict, &error), 0);
+
+  set ("size", "1M");
+  set ("driver", "strict");
+  check_fails ("strict_path: required by driver=strict; must be any text");
+  set ("strict_path", "");
+  check_fails ("strict_port: required by driver=strict; must be a whole number "
+               "from 1 to 65535");
+  set ("strict_port", "1");
+  check ();
+
+  /* Given before driver= as well; and nobody else asks for them. */
+  renew_config ();
+  set ("strict_port", "1");
+  set ("strict_path", "x");
+  set ("driver", "strict");
+  check_fails ("size: required; must be");
+  set ("size", "1M");
+  check ();
+  renew_config ();
+  set ("size", "1M");
+  set ("driver", "other");
   check ();
 }
 END_TEST
@@ -405,6 +487,7 @@ main (void)
   tcase_add_test (tcase, messages_name_key_value_and_bounds);
   tcase_add_test (tcase, unknown_key_suggests_the_nearest);
   tcase_add_test (tcase, unknown_key_lists_what_there_is);
+  tcase_add_test (tcase, unknown_early_key_is_refused_with_the_driver);
   tcase_add_test (tcase, unknown_driver_lists_the_known);
   tcase_add_test (tcase, a_key_is_given_once);
   tcase_add_test (tcase, a_refused_value_changes_nothing);
@@ -417,6 +500,7 @@ main (void)
 
   tcase = add_case (suite, "whole");
   tcase_add_test (tcase, size_is_required);
+  tcase_add_test (tcase, required_keys_of_the_driver_are_asked_for);
   tcase_add_test (tcase, max_sectors_is_whole_blocks);
   tcase_add_test (tcase, completion_nsec_needs_the_timer);
   tcase_add_test (tcase, completion_nsec_with_the_timer);
