@@ -6,6 +6,9 @@
  * (wrap.c) that checks each request against the limits and can say BUSY in its
  * place.
  *
+ * BLKMQ_TEST_DRIVER='DRIVER [KEY=VALUE...]' tests that one instead, which may
+ * be a path: whoever writes a driver elsewhere has the suite too.
+ *
  * A driver either keeps data or, like null, reads as zeros; which of the two
  * is found out by writing.
  */
@@ -24,6 +27,7 @@
 
 #include "blkmq-driver.h"
 #include "drivers/drivers.h"
+#include "engine/config.h"
 #include "wrap.h"
 
 #define SIZE_BYTES (1u << 20)
@@ -32,6 +36,8 @@
 static const struct blkmq_driver *targets[32];
 static unsigned nr_targets;
 static uint64_t seed;
+static char given_driver[1024]; /* BLKMQ_TEST_DRIVER, cut into words */
+static char *given_keys[32];    /* "KEY\0VALUE" */
 
 /* ---- a disk over the driver under test ---- */
 
@@ -51,6 +57,13 @@ set (struct blkmq_config *config, const char *key, const char *value)
     ck_abort_msg ("%s", error.message);
 }
 
+static void
+set_given_keys (struct blkmq_config *config)
+{
+  for (char **key = given_keys; *key != NULL; key++)
+    set (config, *key, *key + strlen (*key) + 1);
+}
+
 /* KEYS: key, value, ..., NULL; the depth is DEPTH unless they say otherwise. */
 static struct fixture
 open_fixture (unsigned target, const char *const *keys)
@@ -65,6 +78,7 @@ open_fixture (unsigned target, const char *const *keys)
   ck_assert_ptr_nonnull (config);
   wrap_reset ();
   set (config, "driver", wrap_driver (targets[target]));
+  set_given_keys (config);
   set (config, "size", "1M");
   snprintf (seed_text, sizeof seed_text, "%" PRIu64, seed);
   set (config, "seed", seed_text);
@@ -377,6 +391,7 @@ START_TEST (test_last_byte_of_an_odd_size_is_reachable)
 
   wrap_reset ();
   set (config, "driver", wrap_driver (targets[_i]));
+  set_given_keys (config);
   set (config, "size", "10340"); /* 20 sectors and 100 bytes */
   if (blkmq_disk_alloc (config, &disk, &error) < 0
       || blkmq_disk_start (disk, &error) < 0)
@@ -728,18 +743,55 @@ make_suite (void)
   return suite;
 }
 
+/* The words of BLKMQ_TEST_DRIVER. */
+static bool
+find_given (const char *given)
+{
+  static const char blanks[] = " \t\n";
+  struct blkmq_config *config = blkmq_config_alloc ();
+  struct blkmq_error error;
+  unsigned nr_keys = 0;
+  char *word, *equals;
+
+  if (config == NULL || strlen (given) >= sizeof given_driver)
+    return false;
+  strcpy (given_driver, given);
+  word = strtok (given_driver, blanks);
+  if (word == NULL || blkmq_config_set (config, "driver", word, &error) < 0) {
+    fprintf (stderr, "BLKMQ_TEST_DRIVER=%s: %s\n", given,
+             word != NULL ? error.message : "empty");
+    return false;
+  }
+  targets[nr_targets++] = config_driver (config);
+  while ((word = strtok (NULL, blanks)) != NULL) {
+    equals = strchr (word, '=');
+    if (equals == NULL
+        || nr_keys == sizeof given_keys / sizeof *given_keys - 1) {
+      fprintf (stderr, "BLKMQ_TEST_DRIVER=%s: no KEY=VALUE\n", given);
+      return false;
+    }
+    *equals = '\0';
+    given_keys[nr_keys++] = word;
+  }
+  blkmq_config_free (config);
+  return true;
+}
+
 int
 main (void)
 {
   const char *given = getenv ("BLKMQ_SEED");
+  const char *driver = getenv ("BLKMQ_TEST_DRIVER");
   SRunner *runner;
   int nr_failed;
 
   seed = given != NULL ? strtoull (given, NULL, 0) : (uint64_t)time (NULL);
   printf ("BLKMQ_SEED=%" PRIu64 "\n", seed);
-  for (unsigned i = 0; blkmq_builtin_drivers[i] != NULL; i++)
+  if (driver != NULL && !find_given (driver))
+    return 1;
+  for (unsigned i = 0; !driver && blkmq_builtin_drivers[i] != NULL; i++)
     targets[nr_targets++] = blkmq_builtin_drivers[i];
-  for (unsigned i = 0; blkmq_test_drivers[i] != NULL; i++)
+  for (unsigned i = 0; !driver && blkmq_test_drivers[i] != NULL; i++)
     targets[nr_targets++] = blkmq_test_drivers[i];
   for (unsigned i = 0; i < nr_targets; i++)
     printf ("driver: %s\n", targets[i]->name);
