@@ -146,7 +146,7 @@ lints=(shellcheck pyflakes clang_format blanks line_length spdx spelling)
 dev_lint ()
 {
   local lint status=0 out
-  deps build lint
+  deps build lint clang
   cd "$top" || return
   for lint in "${lints[@]}"; do
     if out=$("lint_$lint" 2>&1); then

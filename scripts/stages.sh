@@ -167,34 +167,6 @@ stage_headers ()
   done
 }
 
-# The functions that the public headers declare.
-declared_symbols ()
-{
-  sed '/^#/d' "$top"/src/blkmq{,-driver}.h | tr '\n' ' ' |
-    grep -oE 'BLKMQ_PUBLIC [^;]*;' |
-    sed -E 's/^[^(]*[^a-z0-9_](blkmq_[a-z0-9_]+) \(.*/\1/' | sort
-}
-
-# exported_symbols FILE: without versions.
-exported_symbols ()
-{
-  nm -D --defined-only "$1" | awk '{ sub (/@.*/, "", $3); print $3 }' | sort -u
-}
-
-# The library exports what the headers declare: nothing more, nothing less.
-# The plugin exports what nbdkit calls.
-stage_symbols ()
-{
-  local lib plugin
-  lib=$(built_file lib)
-  plugin=$(built_file plugin)
-  check 'symbols of libblkmq (< declared only, > exported only)' \
-    diff <(declared_symbols) <(exported_symbols "$lib")
-  check 'symbols of the plugin (those that only nbdkit looks for)' \
-    diff <(printf '%s\n' blkmq_debug_request plugin_init) \
-         <(exported_symbols "$plugin")
-}
-
 stage_clang ()
 {
   build_tree build-clang CC=clang CXX=clang++
