@@ -231,7 +231,8 @@ installed ()
     nbdkit --exit-with-parent blkmq 1G --run "nbdinfo --size \"\$uri\""'
   if [ ! -e "$root$plugindir/nbdkit-blkmq-plugin.so" ]; then
     fail "make install puts the plugin into $plugindir"
-  elif ! { unshare "${namespace:=-m}" true || unshare "${namespace:=-rm}" true; }
+  elif ! { unshare "${namespace:=-m}" true ||
+           unshare "${namespace:=-rm}" true; }
   then
     skip 'nbdkit blkmq 1G, by name: no mount namespace can be had here'
   else

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * loader.c: a program that knows nothing of blkmq, and loads a plugin that does
- * so that nobody else sees it, as nbdkit or an interpreter would: loader PLUGIN
- * DRIVER.
+ * so that nobody else sees it, as an interpreter would: loader PLUGIN DRIVER.
  */
 
 #include <dlfcn.h>
