@@ -14,7 +14,8 @@ plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 	plugin/plugin.h \
 	plugin/request.c
 plugin_nbdkit_blkmq_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
-plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) \
+plugin_nbdkit_blkmq_plugin_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS)
+plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	-module -avoid-version -shared \
 	-Wl,--version-script=$(srcdir)/plugin/plugin.syms \
 	-Wl,-Bsymbolic

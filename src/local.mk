@@ -83,13 +83,13 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store-table.c \
 	src/drivers/table.c
 src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
-src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
 
 lib_LTLIBRARIES += src/libblkmq.la
 src_libblkmq_la_SOURCES =
 src_libblkmq_la_LIBADD = src/libblkmq-engine.la
-src_libblkmq_la_LDFLAGS = $(AM_LDFLAGS) \
+src_libblkmq_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	-version-info $(BLKMQ_LT_VERSION) \
 	-Wl,--version-script=$(srcdir)/src/blkmq.syms \
 	-Wl,-z,defs
