@@ -30,6 +30,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/uio.h>
 
 #ifdef __cplusplus
@@ -441,6 +442,16 @@ BLKMQ_PUBLIC int blkmq_for_each_request (struct blkmq_disk *disk,
                                          int (*fn) (struct blkmq_request *rq,
                                                     void *opaque),
                                          void *opaque);
+
+/* Print, for a person, a request to which the caller has a reference; or a
+ * disk, its hctxs, and all its requests that are not free, each under a
+ * reference of its own.  In a library configured with --enable-debug the
+ * history of each follows: who has moved it, when, and how.  Of the format
+ * nothing is promised.  Any thread that holds a reference to the disk; takes as
+ * long as FILE takes.
+ */
+BLKMQ_PUBLIC void blkmq_request_dump (struct blkmq_request *rq, FILE *file);
+BLKMQ_PUBLIC void blkmq_disk_dump (struct blkmq_disk *disk, FILE *file);
 
 /* End with BLKMQ_STS_ABORTED: one request, one io (waiting for a tag or under
  * way, all its parts), or all of a submitter's.  The number of ends claimed:

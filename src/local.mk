@@ -17,6 +17,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/config-unknown.c \
 	src/engine/disk.c \
 	src/engine/disk.h \
+	src/engine/dump.c \
 	src/engine/dispatch.c \
 	src/engine/dispatch.h \
 	src/engine/elevator.c \
@@ -43,6 +44,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/pool.h \
 	src/engine/queue.c \
 	src/engine/queue.h \
+	src/engine/record.c \
+	src/engine/record.h \
 	src/engine/registry.c \
 	src/engine/registry.h \
 	src/engine/request.c \
@@ -54,6 +57,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/sched-deadline.c \
 	src/engine/share.c \
 	src/engine/share.h \
+	src/engine/stale.c \
+	src/engine/stale.h \
 	src/engine/stats.c \
 	src/engine/status.c \
 	src/engine/submit.c \
@@ -71,6 +76,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/timer.h \
 	src/engine/update.c \
 	src/engine/word.h \
+	src/engine/yield.c \
+	src/engine/yield.h \
 	src/drivers/drivers.h \
 	src/drivers/memory.c \
 	src/drivers/null.c \

@@ -39,6 +39,17 @@ tests_libharness_la_SOURCES = tests/unit/harness.c tests/unit/harness.h
 tests_libharness_la_CFLAGS = $(unit_cflags)
 harness_libs = tests/libharness.la $(unit_libs)
 
+# The engine as a debug build makes it, whatever this build is: with flight
+# records, yield points, and the end for drivers that give back twice.
+debug_cflags = $(unit_cflags) -DBLKMQ_DEBUG=1
+check_LTLIBRARIES += tests/libblkmq-debug.la tests/libharness-debug.la
+tests_libblkmq_debug_la_SOURCES = $(src_libblkmq_engine_la_SOURCES)
+tests_libblkmq_debug_la_CFLAGS = $(debug_cflags)
+tests_libblkmq_debug_la_LIBADD = $(EV_LIBS)
+tests_libharness_debug_la_SOURCES = $(tests_libharness_la_SOURCES)
+tests_libharness_debug_la_CFLAGS = $(debug_cflags)
+debug_libs = tests/libharness-debug.la tests/libblkmq-debug.la $(CHECK_LIBS)
+
 conformance_test = tests/conformance/test-conformance
 tests_conformance_test_conformance_SOURCES = \
 	tests/conformance/test-conformance.c \
@@ -57,8 +68,10 @@ unit_tests = \
 	tests/unit/test-disk \
 	tests/unit/test-dispatch \
 	tests/unit/test-freeze \
+	tests/unit/test-interleave \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
+	tests/unit/test-record \
 	tests/unit/test-requeue \
 	tests/unit/test-merge \
 	tests/unit/test-sched \
@@ -96,6 +109,12 @@ tests_unit_test_disk_CFLAGS = $(unit_cflags)
 tests_unit_test_disk_LDADD = $(harness_libs)
 tests_unit_test_freeze_CFLAGS = $(unit_cflags)
 tests_unit_test_freeze_LDADD = $(harness_libs)
+tests_unit_test_interleave_SOURCES = \
+	tests/unit/test-interleave.c tests/unit/explore.c tests/unit/explore.h
+tests_unit_test_interleave_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_LDADD = $(debug_libs)
+tests_unit_test_record_CFLAGS = $(debug_cflags)
+tests_unit_test_record_LDADD = $(debug_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)

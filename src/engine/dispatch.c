@@ -27,6 +27,7 @@
 #include "engine/io.h"
 #include "engine/merge.h"
 #include "engine/queue.h"
+#include "engine/record.h"
 #include "engine/timeout.h"
 
 /* How many requests of others a thread dispatches before it hands over to the
@@ -67,6 +68,7 @@ static void
 busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
       enum blkmq_queue_result why, uint64_t seen)
 {
+  record_move (r, RECORD_BUSY, 0, r->word, r->word);
   switch (request_return (r, token)) {
   case REQUEST_STALE: /* completed as well: the driver's mistake, counted */
     return;

@@ -21,6 +21,7 @@
 #include "engine/hctx.h"
 #include "engine/queue.h"
 #include "engine/thread.h"
+#include "engine/yield.h"
 
 static void
 set_flag (struct blkmq_disk *disk, unsigned flag)
@@ -95,6 +96,8 @@ sleep_for_drain (struct blkmq_disk *disk, uint64_t events)
 {
   struct timespec until;
 
+  if (yield_instead_of_sleep ("wait for requests"))
+    return;
   clock_gettime (CLOCK_MONOTONIC, &until);
   until.tv_nsec += 20000000;
   if (until.tv_nsec >= 1000000000) {

@@ -17,8 +17,10 @@
 #include "engine/dispatch.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
+#include "engine/record.h"
 #include "engine/requeue.h"
 #include "engine/timeout.h"
+#include "engine/yield.h"
 
 static const struct loop_ops loop_ops = { hctx_kicked, hctx_timer_due };
 
@@ -169,9 +171,10 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
   case TIMER_REQUEST:
     /* The timer itself is popped; what it was armed for may be long over. */
     r = hctx_find (h, token);
-    if (r != NULL && request_try_get (r, token))
+    if (r != NULL && request_try_get (r, token)) {
+      record_move (r, RECORD_TIMER_FIRE, 0, r->word, r->word);
       request_finish (r);
-    else
+    } else
       count (&h->stale_tokens);
     break;
   case TIMER_SCAN:
@@ -237,8 +240,10 @@ hctx_wait_gone (struct blkmq_hctx *h)
   const struct timespec pause = { 0, 100000 };
 
   thread_wait_gone (h);
-  while (atomic_load (&h->pins) > 0)
-    nanosleep (&pause, NULL);
+  while (atomic_load (&h->pins) > 0) {
+    if (!yield_instead_of_sleep ("wait for pins"))
+      nanosleep (&pause, NULL);
+  }
 }
 
 /* ---- all requests ---- */

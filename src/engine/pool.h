@@ -25,6 +25,8 @@
 #include "engine/request.h"
 #include "engine/tags.h"
 
+struct mistakes;
+
 struct pool_options {
   const struct blkmq_driver *driver;
   void *driver_data; /* for init_request; NULL if several disks share it */
@@ -37,6 +39,7 @@ struct pool_options {
   bool is_shared;           /* several hctxs draw on it */
   struct blkmq_disk *owner; /* of a pool with a scheduler */
   bool merges;              /* its requests may have several ios: merge.h */
+  struct mistakes *mistakes;
 };
 
 struct blkmq_disk;

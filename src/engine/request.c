@@ -60,12 +60,16 @@
 #include "engine/merge.h"
 #include "engine/poison.h"
 #include "engine/pool.h"
+#include "engine/record.h"
 #include "engine/request.h"
+#include "engine/stale.h"
 #include "engine/thread.h"
+#include "engine/yield.h"
 
 static bool
 cas (struct request *r, uint64_t *expected, uint64_t desired)
 {
+  yield_point ("cas");
   return atomic_compare_exchange_weak_explicit (
       &r->word, expected, desired, memory_order_acq_rel, memory_order_acquire);
 }
@@ -73,6 +77,7 @@ cas (struct request *r, uint64_t *expected, uint64_t desired)
 static uint64_t
 load (struct request *r)
 {
+  yield_point ("load");
   return atomic_load_explicit (&r->word, memory_order_acquire);
 }
 
@@ -99,6 +104,8 @@ release (struct request *r)
   enum hold hold;
   unsigned flags;
 
+  record_move (r, RECORD_RELEASE, 0, r->word, r->word);
+  yield_point ("release");
   /* It may still be armed when an abort or a timeout came first.  If it has
    * been popped already, its token is dead. */
   timer_cancel (&h->heap, &r->timer);
@@ -136,6 +143,7 @@ put_refs (struct request *r, unsigned n)
 {
   uint64_t word = load (r), next;
 
+  record_move (r, RECORD_PUT, 0, word, word - n * WORD_ONE_REF);
   do {
     assert (word_refs (word) >= n);
     next = word - n * WORD_ONE_REF;
@@ -171,6 +179,7 @@ answer (struct request *r, unsigned drop)
 {
   enum blkmq_status status = r->status;
 
+  record_move (r, RECORD_ANSWER, status, r->word, r->word);
   if (__builtin_expect (r->pool->is_shared, 0))
     hctx_account (r->rq.hctx, r->rq.op,
                   status == BLKMQ_STS_OK ? r->rq.bytes : 0);
@@ -192,6 +201,7 @@ answer (struct request *r, unsigned drop)
 static void
 decide (struct request *r, enum blkmq_cause cause, enum blkmq_status status)
 {
+  yield_point ("decide");
   r->status = (uint8_t)status;
   atomic_store_explicit (&r->cause, (uint8_t)cause, memory_order_relaxed);
 }
@@ -199,6 +209,7 @@ decide (struct request *r, enum blkmq_cause cause, enum blkmq_status status)
 static void
 lose (struct request *r, enum blkmq_cause cause)
 {
+  record_move (r, RECORD_LOSE, cause, r->word, r->word);
   count (&r->rq.hctx->lost_claims[cause]);
 }
 
@@ -212,8 +223,10 @@ deliver (struct request *r)
 
   while ((word & WORD_HELD)
          && (!r->early || word_state (word) == WORD_QUEUED)) {
-    if (cas (r, &word, word | WORD_DEFERRED))
+    if (cas (r, &word, word | WORD_DEFERRED)) {
+      record_move (r, RECORD_DEFER, 0, word, word | WORD_DEFERRED);
       return;
+    }
   }
   answer (r, 1);
 }
@@ -234,6 +247,7 @@ claim (struct request *r, uint64_t name, enum blkmq_cause cause,
     }
   } while (!cas (r, &word, word | WORD_ENDED));
 
+  record_move (r, RECORD_CLAIM, cause, word, word | WORD_ENDED);
   decide (r, cause, status);
   deliver (r);
   return true;
@@ -283,8 +297,8 @@ token_is_alive (uint64_t word, uint64_t token)
 
 /* Where several hctxs draw on the same requests the generation tells them
  * apart. */
-static bool
-token_is_of (const struct request *r, uint64_t token)
+bool
+request_token_is_of (const struct request *r, uint64_t token)
 {
   return name_tag (token) == r->tag
          && (r->pool->spans_hctxs || name_hctx (token) == r->pool->index);
@@ -293,7 +307,7 @@ token_is_of (const struct request *r, uint64_t token)
 bool
 request_token_is_alive (struct request *r, blkmq_token token)
 {
-  return token_is_of (r, token) && token_is_alive (load (r), token);
+  return request_token_is_of (r, token) && token_is_alive (load (r), token);
 }
 
 /* Completions that end where the driver calls: give-back and claim in one. */
@@ -309,6 +323,7 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
                              : (word & ~WORD_HELD) | WORD_ENDED;
   } while (!cas (r, &word, next));
 
+  record_move (r, RECORD_COMPLETE, status, word, next);
   if (!(word & WORD_ENDED)) {
     decide (r, BLKMQ_CAUSE_COMPLETE, status);
     answer (r, 1);
@@ -333,6 +348,7 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
                              : (word & ~WORD_HELD) + WORD_ONE_REF;
   } while (!cas (r, &word, next));
 
+  record_move (r, RECORD_COMPLETE, status, word, next);
   if (word & WORD_ENDED) {
     lose (r, BLKMQ_CAUSE_COMPLETE);
     after_let_go (r, word);
@@ -351,6 +367,7 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
   case IRQMODE_TIMER:
     /* The heap gets the token, not our reference: an abort meanwhile frees
      * the tag at once, and the timer then finds nothing. */
+    record_move (r, RECORD_TIMER_ARM, 0, next, next);
     timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + h->completion_ns,
                token);
     request_put (r);
@@ -381,7 +398,7 @@ request_complete (struct request *r, blkmq_token token,
     hctx_let_go (slot, h, hold);
   }
   if (!alive)
-    count (&r->pool->stale_tokens);
+    stale_token (r, token, "completion");
   return alive;
 }
 
@@ -403,6 +420,7 @@ request_finish (struct request *r)
     }
   } while (!cas (r, &word, word | WORD_ENDED));
 
+  record_move (r, RECORD_CLAIM, BLKMQ_CAUSE_COMPLETE, word, word | WORD_ENDED);
   decide (r, BLKMQ_CAUSE_COMPLETE, status);
   answer (r, 2);
 }
@@ -417,8 +435,12 @@ request_take_back (struct request *r, blkmq_token token, enum blkmq_cause cause,
     if (!token_is_alive (word, token))
       return false;
     next = (word & ~(WORD_HELD | WORD_DEFERRED)) | WORD_ENDED;
+    /* Before the word, so that who finds his token dead finds out why. */
+    atomic_store_explicit (&r->taken_generation, name_gen (token),
+                           memory_order_relaxed);
   } while (!cas (r, &word, next));
 
+  record_move (r, RECORD_TAKE_BACK, cause, word, next);
   if (!(word & WORD_ENDED)) {
     decide (r, cause, status);
     answer (r, 1);
@@ -437,25 +459,26 @@ request_take_back (struct request *r, blkmq_token token, enum blkmq_cause cause,
 void
 request_start (struct request *r)
 {
-  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed), next;
 
   assert (word_is_free (word));
   unpoison (r->rq.pdu, r->pool->pdu_bytes);
-  atomic_store_explicit (&r->word,
-                         word | WORD_QUEUED | WORD_HELD | WORD_ONE_REF,
-                         memory_order_release);
+  next = word | WORD_QUEUED | WORD_HELD | WORD_ONE_REF;
+  atomic_store_explicit (&r->word, next, memory_order_release);
+  record_move (r, RECORD_START, 0, word, next);
 }
 
 blkmq_token
 request_start_issue (struct request *r)
 {
-  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed);
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed), next;
 
   assert (word_is_free (word));
   unpoison (r->rq.pdu, r->pool->pdu_bytes);
-  word = word_next_issue (word) | WORD_IN_FLIGHT | WORD_HELD | WORD_ONE_REF;
-  atomic_store_explicit (&r->word, word, memory_order_release);
-  return request_name (r, word);
+  next = word_next_issue (word) | WORD_IN_FLIGHT | WORD_HELD | WORD_ONE_REF;
+  atomic_store_explicit (&r->word, next, memory_order_release);
+  record_move (r, RECORD_ISSUE, 0, word, next);
+  return request_name (r, next);
 }
 
 bool
@@ -471,6 +494,8 @@ request_issue (struct request *r, blkmq_token *token)
       next = (word_next_issue (word) & ~WORD_STATE) | WORD_IN_FLIGHT;
   } while (!cas (r, &word, next));
 
+  record_move (r, word & WORD_ENDED ? RECORD_DROP : RECORD_ISSUE, 0, word,
+               next);
   if (word & WORD_ENDED) {
     after_let_go (r, word);
     return false;
@@ -488,6 +513,7 @@ request_drop_queued (struct request *r)
     assert (word_state (word) == WORD_QUEUED && (word & WORD_HELD)
             && (word & WORD_ENDED));
   } while (!cas (r, &word, word_let_go (word)));
+  record_move (r, RECORD_DROP, 0, word, word_let_go (word));
   after_let_go (r, word);
 }
 
@@ -497,14 +523,15 @@ request_return (struct request *r, blkmq_token token)
   uint64_t word = load (r), next;
 
   do {
-    if (!token_is_of (r, token) || !token_is_alive (word, token)) {
-      count (&r->pool->stale_tokens);
+    if (!request_token_is_of (r, token) || !token_is_alive (word, token)) {
+      stale_token (r, token, "requeue, or BUSY,");
       return REQUEST_STALE;
     }
     next = word & WORD_ENDED ? word_let_go (word)
                              : (word & ~WORD_STATE) | WORD_QUEUED;
   } while (!cas (r, &word, next));
 
+  record_move (r, RECORD_RETURN, 0, word, next);
   if (word & WORD_ENDED) {
     after_let_go (r, word);
     return REQUEST_DROPPED;
@@ -524,5 +551,6 @@ request_try_get (struct request *r, uint64_t name)
         || word_refs_are_full (word))
       return false;
   } while (!cas (r, &word, word + WORD_ONE_REF));
+  record_move (r, RECORD_GET, 0, word, word + WORD_ONE_REF);
   return true;
 }

@@ -16,6 +16,7 @@
 
 #include "blkmq-driver.h"
 #include "engine/line.h"
+#include "engine/record.h"
 #include "engine/sched.h"
 #include "engine/timer.h"
 #include "engine/word.h"
@@ -53,11 +54,20 @@ struct request {
    * thread at a time: no lock, no sharing between tags, read at any time. */
   _Atomic uint64_t ios[BLKMQ_NR_OPS];
   _Atomic uint64_t bytes[BLKMQ_NR_OPS];
+
+  /* Of the last issue that was taken back in the driver's place; 0: none. */
+  _Atomic uint64_t taken_generation;
+
+#ifdef BLKMQ_DEBUG
+  struct record record;
+#endif
 };
 
 static_assert (sizeof (struct blkmq_request) == CACHE_LINE_BYTES,
                "the driver's part is one cache line");
+#ifndef BLKMQ_DEBUG
 static_assert (sizeof (struct request) <= 512, "at most 512 bytes a request");
+#endif
 
 static inline struct request *
 request_of (struct blkmq_request *rq)
@@ -88,6 +98,7 @@ blkmq_token request_start_issue (struct request *r);
 bool request_issue (struct request *r, blkmq_token *token);
 
 /* May TOKEN act?  Then R is its holder's, and its hctx is fixed. */
+bool request_token_is_of (const struct request *r, blkmq_token token);
 bool request_token_is_alive (struct request *r, blkmq_token token);
 
 /* IN_FLIGHT -> QUEUED, from the holder of TOKEN. */

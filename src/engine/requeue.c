@@ -15,6 +15,7 @@
 #include "engine/enter.h"
 #include "engine/queue.h"
 #include "engine/requeue.h"
+#include "engine/stale.h"
 
 /* ---- requests ---- */
 
@@ -38,7 +39,7 @@ requeue (struct thread_slot *slot, struct request *r, blkmq_token token,
   enum hold hold;
 
   if (!request_token_is_alive (r, token)) {
-    count (&r->pool->stale_tokens);
+    stale_token (r, token, "requeue");
     return REQUEST_STALE;
   }
   /* The request may be dropped, or dispatched and gone. */

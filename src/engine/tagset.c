@@ -29,6 +29,7 @@ tagset_make_pool (struct blkmq_tag_set *set, unsigned index, unsigned depth,
     .first_gen = 1,
     .merges = set->merges,
     .is_shared = set->is_shared || set->shared_bitmap,
+    .mistakes = &set->mistakes,
   };
 
   return pool_alloc (&options, err);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "engine/pool.h"
+#include "engine/stale.h"
 
 #define MAX_HW_QUEUES 1024
 
@@ -48,6 +49,8 @@ struct blkmq_tag_set {
   unsigned turn;            /* users_lock: who was woken last */
 
   _Atomic unsigned nr_waiting; /* ios without a tag, in all hctxs */
+
+  struct mistakes mistakes;
 };
 
 struct tagset_options {

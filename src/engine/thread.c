@@ -14,6 +14,7 @@
 
 #include "engine/barrier.h"
 #include "engine/thread.h"
+#include "engine/yield.h"
 
 __thread struct thread_slot thread_slot_storage
     __attribute__ ((tls_model ("initial-exec"), visibility ("hidden")));
@@ -170,9 +171,11 @@ wait_for_each (bool (*does) (const struct thread_slot *,
       continue;
     }
     pthread_mutex_unlock (&registry_lock);
-    nanosleep (&pause, NULL);
-    if (pause.tv_nsec < 1000000)
-      pause.tv_nsec *= 2;
+    if (!yield_instead_of_sleep ("wait for threads")) {
+      nanosleep (&pause, NULL);
+      if (pause.tv_nsec < 1000000)
+        pause.tv_nsec *= 2;
+    }
     pthread_mutex_lock (&registry_lock);
   }
   pthread_mutex_unlock (&registry_lock);

@@ -15,6 +15,7 @@
 #include "engine/queue.h"
 #include "engine/thread.h"
 #include "engine/timeout.h"
+#include "engine/yield.h"
 
 /* When to look again at what is inside queue_rq. */
 #define RESCAN_NS UINT64_C (10000000)
@@ -83,8 +84,10 @@ static void
 expire (struct blkmq_hctx *h, struct request *r, blkmq_token token,
         uint64_t now_ns)
 {
-  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+  uint64_t word;
 
+  yield_point ("expire");
+  word = atomic_load_explicit (&r->word, memory_order_acquire);
   if (word_gen (word) != name_gen (token))
     return; /* issued once more since: it may be inside queue_rq */
   count (&h->timeouts);
@@ -114,6 +117,7 @@ scan_request (struct blkmq_hctx *h, struct request *r, uint64_t now_ns)
 
   word = atomic_load_explicit (&r->word, memory_order_acquire);
   when = deadline (r);
+  yield_point ("scan");
   if (word_is_free (word) || is_over (word) || when == 0
       || request_hctx (r) != h)
     return UINT64_MAX;

@@ -27,8 +27,8 @@ require_failed (const char *file, int line, const char *condition)
 
 /* ---- randomness ---- */
 
-static uint64_t
-seed (void)
+uint64_t
+rng_seed (void)
 {
   static bool drawn;
   static uint64_t value;
@@ -48,7 +48,7 @@ seed (void)
 void
 rng_init (struct rng *rng, uint64_t stream)
 {
-  rng->state = seed () ^ (stream + 1) * UINT64_C (0x9e3779b97f4a7c15);
+  rng->state = rng_seed () ^ (stream + 1) * UINT64_C (0x9e3779b97f4a7c15);
   rng_next (rng);
 }
 
@@ -296,10 +296,12 @@ static enum blkmq_timeout_result
 scripted_timeout (struct blkmq_request *rq, blkmq_token token)
 {
   struct script *script = rq->driver_data;
+  struct book *book = book_of (script, token);
   enum blkmq_timeout_result result = BLKMQ_TIMEOUT_RESET;
 
   require (script->nr_stops == 0);
-  require (book_of (script, token)->inside == 0);
+  /* Unless it was requeued since, and is inside for its next issue. */
+  require (book->held != token || book->inside == 0);
   script->nr_timeouts++;
   if (script->on_timeout != NULL)
     result = script->on_timeout (script, rq, token);
@@ -482,6 +484,12 @@ bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
   r = disk_alloc (config, &options, NULL, &bed->disk, &error);
   blkmq_config_free (config);
   return r;
+}
+
+void
+bed_bear_mistakes (struct bed *bed)
+{
+  bed->disk->set->mistakes.are_borne = true;
 }
 
 void
@@ -692,7 +700,7 @@ harness_main (Suite *suite)
   int nr_failed;
 
   /* Before Check forks, so that all tests have the same. */
-  printf ("BLKMQ_SEED=%" PRIu64 "\n", seed ());
+  printf ("BLKMQ_SEED=%" PRIu64 "\n", rng_seed ());
   fflush (stdout);
   srunner_run_all (runner, CK_ENV);
   nr_failed = srunner_ntests_failed (runner);

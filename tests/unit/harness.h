@@ -58,6 +58,7 @@ struct rng {
   uint64_t state;
 };
 
+uint64_t rng_seed (void);
 /* STREAM tells apart those who draw at the same time. */
 void rng_init (struct rng *rng, uint64_t stream);
 uint64_t rng_next (struct rng *rng);
@@ -183,6 +184,9 @@ struct bed *bed_start (const char *keys);
 
 /* With threads and the real clock. */
 void bed_open_threads (struct bed *bed, const char *keys);
+
+/* The driver gives back twice, on purpose: a debug build is not to abort. */
+void bed_bear_mistakes (struct bed *bed);
 
 /* Only allocate the disk, for tests of start itself; manual loops or not.
  * What disk_alloc returns. */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dump.c: requests and disks as text, for people who look for a bug.  Any
+ * thread that may use the disk; takes references, and no lock.
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+
+#include "engine/disk.h"
+#include "engine/enter.h"
+#include "engine/hctx.h"
+#include "engine/record.h"
+#include "engine/request.h"
+
+void
+blkmq_request_dump (struct blkmq_request *rq, FILE *file)
+{
+  struct request *r = request_of (rq);
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+
+  fprintf (file, "hctx %u, tag %u: %s, %" PRIu64 " bytes at %" PRIu64 ", ",
+           rq->hctx->index, r->tag, blkmq_op_name (rq->op), rq->bytes,
+           rq->offset_bytes);
+  record_print_word (word, file);
+  if (word & WORD_ENDED)
+    fprintf (file, ", ended by %s",
+             blkmq_cause_name ((enum blkmq_cause)atomic_load_explicit (
+                 &r->cause, memory_order_relaxed)));
+  fputc ('\n', file);
+  record_dump (r, file);
+}
+
+static int
+dump_one (struct request *r, void *opaque)
+{
+  blkmq_request_dump (&r->rq, opaque);
+  return 0;
+}
+
+static void
+dump_hctx (struct blkmq_hctx *h, FILE *file)
+{
+  unsigned flags = atomic_load (&h->flags);
+
+  fprintf (file,
+           "hctx %u: %u requests queued, %u ios wait for a tag%s%s%s%s%s\n",
+           h->index, atomic_load (&h->nr_queued), atomic_load (&h->nr_waiting),
+           flags & HCTX_QUIESCED ? ", quiesced" : "",
+           flags & HCTX_FROZEN ? ", frozen" : "",
+           flags & HCTX_REMOVED ? ", removed" : "",
+           flags & HCTX_DROPPED ? ", dropped" : "",
+           atomic_load (&h->stalled) ? ", stalled" : "");
+  hctx_for_each (h, dump_one, file);
+}
+
+void
+blkmq_disk_dump (struct blkmq_disk *disk, FILE *file)
+{
+  struct thread_slot *slot = engine_enter_from_below ();
+
+  fprintf (file, "driver=%s seed=%" PRIu64 "\n", disk->driver->name,
+           disk->seed);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    dump_hctx (disk_hctx (disk, i), file);
+  engine_leave_from_below (slot);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * yield.h: the places at which another thread may come between two steps of
+ * the engine.  In a debug build a test can put a scheduler there, which lets
+ * one thread run at a time and so replays an interleaving from a seed.
+ * Elsewhere there is nothing.
+ *
+ * A yield point may stand where no lock is held, and nowhere else: the thread
+ * that runs next may want that lock, and would be waited for by nobody.
+ */
+
+#ifndef BLKMQ_ENGINE_YIELD_H
+#define BLKMQ_ENGINE_YIELD_H
+
+#include <stdbool.h>
+
+#ifdef BLKMQ_DEBUG
+
+/* WHERE is the point's name, and does not change from build to build.
+ * IS_STUCK: the thread cannot go on until another has done something.  True
+ * if the hook has let others run in the place of a sleep. */
+typedef bool (*yield_hook_fn) (const char *where, bool is_stuck);
+
+/* NULL takes it away.  While no other thread is in the engine. */
+void yield_set_hook (yield_hook_fn fn);
+
+void yield_point (const char *where);
+
+/* In place of a sleep that waits for other threads: true if it is to be left
+ * out, because they have been run here. */
+bool yield_instead_of_sleep (const char *where);
+
+#else
+
+static inline void
+yield_point (const char *where)
+{
+}
+
+static inline bool
+yield_instead_of_sleep (const char *where)
+{
+  return false;
+}
+
+#endif
+
+#endif /* BLKMQ_ENGINE_YIELD_H */
