@@ -71,6 +71,7 @@ unit_tests = \
 	tests/unit/test-interleave \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
+	tests/unit/test-mistakes \
 	tests/unit/test-record \
 	tests/unit/test-requeue \
 	tests/unit/test-merge \
@@ -113,6 +114,8 @@ tests_unit_test_interleave_SOURCES = \
 	tests/unit/test-interleave.c tests/unit/explore.c tests/unit/explore.h
 tests_unit_test_interleave_CFLAGS = $(debug_cflags)
 tests_unit_test_interleave_LDADD = $(debug_libs)
+tests_unit_test_mistakes_CFLAGS = $(unit_cflags)
+tests_unit_test_mistakes_LDADD = $(harness_libs)
 tests_unit_test_record_CFLAGS = $(debug_cflags)
 tests_unit_test_record_LDADD = $(debug_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)

@@ -12,6 +12,8 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -125,6 +127,47 @@ void
 await_pause (void)
 {
   sched_yield ();
+}
+
+int
+run_captured (void (*fn) (void), char **text)
+{
+  size_t nr_bytes;
+  FILE *copy = open_memstream (text, &nr_bytes);
+  char buf[4096];
+  int fds[2], status;
+  ssize_t n;
+  pid_t pid;
+
+  require (copy != NULL && pipe (fds) == 0);
+  pid = fork ();
+  require (pid >= 0);
+  if (pid == 0) {
+    dup2 (fds[1], STDERR_FILENO);
+    close (fds[0]);
+    close (fds[1]);
+    fn ();
+    _exit (0);
+  }
+  close (fds[1]);
+  while ((n = read (fds[0], buf, sizeof buf)) > 0)
+    require (fwrite (buf, 1, (size_t)n, copy) == (size_t)n);
+  close (fds[0]);
+  require (fclose (copy) == 0);
+  require (waitpid (pid, &status, 0) == pid);
+  return status;
+}
+
+unsigned
+nr_of (const char *text, const char *part)
+{
+  unsigned nr = 0;
+
+  while ((text = strstr (text, part)) != NULL) {
+    text += strlen (part);
+    nr++;
+  }
+  return nr;
 }
 
 /* ---- the driver ---- */
@@ -483,13 +526,17 @@ bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
   opening = &bed->script;
   r = disk_alloc (config, &options, NULL, &bed->disk, &error);
   blkmq_config_free (config);
+  if (r == 0)
+    bed->disk->set->mistakes.are_borne = bed->script.is_faulty;
   return r;
 }
 
 void
 bed_bear_mistakes (struct bed *bed)
 {
-  bed->disk->set->mistakes.are_borne = true;
+  bed->script.is_faulty = true;
+  if (bed->disk != NULL)
+    bed->disk->set->mistakes.are_borne = true;
 }
 
 void

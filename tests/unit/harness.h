@@ -95,6 +95,13 @@ void thread_join (pthread_t thread);
   } while (0)
 void await_pause (void);
 
+/* Run FN in a child process.  How it ended (as waitpid says), and in TEXT what
+ * it wrote to stderr; free it. */
+int run_captured (void (*fn) (void), char **text);
+
+/* How often PART is in TEXT. */
+unsigned nr_of (const char *text, const char *part);
+
 /* ---- the driver ---- */
 
 #define MAX_ISSUES 4096
@@ -117,6 +124,7 @@ struct script {
   bool open_fails_late;       /* having stored its state */
   unsigned fail_init_hctx;    /* the n-th call, from 1 */
   unsigned fail_init_request; /* likewise */
+  bool is_faulty;             /* bed_bear_mistakes */
 
   /* What the driver does.  Without one it keeps the request, says RESET,
    * leaves the status alone, does nothing. */
@@ -185,7 +193,8 @@ struct bed *bed_start (const char *keys);
 /* With threads and the real clock. */
 void bed_open_threads (struct bed *bed, const char *keys);
 
-/* The driver gives back twice, on purpose: a debug build is not to abort. */
+/* The driver gives back twice, on purpose: a debug build is not to abort.
+ * Before the disk is opened, or while nothing is in flight. */
 void bed_bear_mistakes (struct bed *bed);
 
 /* Only allocate the disk, for tests of start itself; manual loops or not.

@@ -534,6 +534,7 @@ START_TEST (test_second_completion_is_refused)
   struct bed *bed = bed_start ("");
   struct test_io t;
 
+  bed_bear_mistakes (bed);
   test_io_submit (&t, bed, 0);
   ck_assert_int_eq (issue_complete (&bed->script, 0, BLKMQ_STS_OK), 0);
   ck_assert_int_eq (issue_complete (&bed->script, 0, BLKMQ_STS_IOERR), -ESTALE);
@@ -557,6 +558,7 @@ START_TEST (test_second_completion_is_refused_while_pinned)
     struct blkmq_request *rq;
     struct test_io t;
 
+    bed_bear_mistakes (bed);
     test_io_submit (&t, bed, 0);
     rq = blkmq_request_get (bed->disk, handle_of (bed, 0));
     ck_assert_int_eq (issue_complete (&bed->script, 0, BLKMQ_STS_OK), 0);
@@ -579,6 +581,7 @@ START_TEST (test_token_of_an_earlier_issue_is_refused)
   struct bed *bed = bed_start ("hw_queue_depth=1");
   struct test_io t;
 
+  bed_bear_mistakes (bed);
   test_io_submit (&t, bed, 0);
   ck_assert_int_eq (issue_requeue (&bed->script, 0), 0);
 
@@ -605,6 +608,7 @@ START_TEST (test_token_of_an_earlier_life_is_refused)
   struct bed *bed = bed_start ("hw_queue_depth=1");
   struct test_io first, second;
 
+  bed_bear_mistakes (bed);
   test_io_submit (&first, bed, 0);
   issue_complete (&bed->script, 0, BLKMQ_STS_OK);
   test_io_submit (&second, bed, 1);
@@ -632,6 +636,7 @@ START_TEST (test_token_of_a_refused_issue_is_refused)
   struct test_io t;
 
   bed->script.on_queue = is_busy_once;
+  bed_bear_mistakes (bed);
   bed_open (bed, "");
   test_io_submit (&t, bed, 0);
   ck_assert_int_eq (issue_complete (&bed->script, 0, BLKMQ_STS_OK), -ESTALE);
@@ -652,6 +657,7 @@ START_TEST (test_token_of_another_request_is_refused)
   struct blkmq_request *rq;
   struct test_io a, b, c;
 
+  bed_bear_mistakes (bed);
   test_io_submit (&a, bed, 0);
   test_io_submit (&b, bed, 1);
   test_io_init (&c, bed, BLKMQ_OP_READ, 2);
@@ -723,6 +729,7 @@ START_TEST (test_driver_that_gives_back_twice_harms_nobody)
   struct test_io t;
 
   bed->script.on_queue = completes_and_is_busy;
+  bed_bear_mistakes (bed);
   bed_open (bed, "hw_queue_depth=1");
   test_io_submit (&t, bed, 0);
   assert_ended (&t, BLKMQ_STS_OK);
@@ -738,6 +745,7 @@ START_TEST (test_driver_that_gives_back_twice_harms_nobody)
   bed_stop (bed);
 
   bed = bed_alloc ();
+  bed_bear_mistakes (bed);
   bed->script.on_queue = requeues_and_completes;
   bed_open (bed, "hw_queue_depth=1");
   test_io_submit (&t, bed, 0);

@@ -169,6 +169,7 @@ START_TEST (test_hctxs_count_apart_and_any_is_the_sum)
   struct blkmq_stats stats;
   unsigned n = 0;
 
+  bed_bear_mistakes (bed);
   for (unsigned hctx = 0; hctx < 3; hctx++) {
     struct blkmq_submitter *submitter = blkmq_submitter_alloc (bed->disk, hctx);
 

@@ -569,6 +569,7 @@ open_at_random (struct crowd *crowd)
   bed->script.on_queue = stress_queue_rq;
   bed->script.on_timeout = stress_timeout;
   bed->script.on_stop = stress_stop;
+  bed_bear_mistakes (bed);
   bed->script.opaque = crowd;
   snprintf (keys, sizeof keys,
             "submit_queues=%u hw_queue_depth=%u io_timeout=2 %s%s", nr_hctxs,
