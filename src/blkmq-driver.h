@@ -11,6 +11,12 @@
  * Whoever comes with a dead token (a second completion, a late one, one of an
  * earlier issue or of an earlier life of the tag) is refused and counted, and
  * touches nothing.
+ *
+ * Late is no mistake when the engine has taken the request back: timeout said
+ * DONE, or stop has returned.  A token that the driver itself has given back is
+ * one, and so is another request's: the first of a disk is reported on stderr,
+ * and a debug build (configure --enable-debug) ends there, with the request's
+ * history.
  */
 
 #ifndef BLKMQ_DRIVER_H
