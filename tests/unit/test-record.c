@@ -385,7 +385,7 @@ START_TEST (test_giving_back_twice_is_fatal_with_history)
                "] return: ");
   check_fatal (completes_the_next_life, "completion with a dead token",
                "] complete ok: ");
-  check_fatal (requeues_what_it_has_completed, "requeue, or BUSY, with a dead",
+  check_fatal (requeues_what_it_has_completed, "requeue with a dead token",
                "] complete ok: ");
 }
 END_TEST
