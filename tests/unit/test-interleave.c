@@ -361,7 +361,8 @@ begin (struct world *w)
   bed_open (w->bed, keys);
   if (w->scenario->is_faulty) {
     bed_bear_mistakes (w->bed);
-    w->bed->disk->set->mistakes.are_reported = true; /* not once more for each run */
+    w->bed->disk->set->mistakes.are_reported
+        = true; /* not once more for each run */
   }
 
   submit (w, &w->first, 0);
