@@ -206,11 +206,13 @@ decide (struct request *r, enum blkmq_cause cause, enum blkmq_status status)
   atomic_store_explicit (&r->cause, (uint8_t)cause, memory_order_relaxed);
 }
 
+/* H: the hctx of R's life that this was about, for R may have another by now,
+ * if it was given back in the same step. */
 static void
-lose (struct request *r, enum blkmq_cause cause)
+lose (struct request *r, struct blkmq_hctx *h, enum blkmq_cause cause)
 {
   record_move (r, RECORD_LOSE, cause, r->word, r->word);
-  count (&r->rq.hctx->lost_claims[cause]);
+  count (&h->lost_claims[cause]);
 }
 
 /* The winner of a claim answers, unless the data is still held and the caller
@@ -242,7 +244,7 @@ claim (struct request *r, uint64_t name, enum blkmq_cause cause,
     if (name != 0 && word_gen (word) != name_gen (name))
       return false;
     if (word & WORD_ENDED) {
-      lose (r, cause);
+      lose (r, r->rq.hctx, cause);
       return false;
     }
   } while (!cas (r, &word, word | WORD_ENDED));
@@ -314,6 +316,7 @@ request_token_is_alive (struct request *r, blkmq_token token)
 static bool
 complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
 {
+  struct blkmq_hctx *h = request_hctx (r);
   uint64_t word = load (r), next;
 
   do {
@@ -328,7 +331,7 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
     decide (r, BLKMQ_CAUSE_COMPLETE, status);
     answer (r, 1);
   } else {
-    lose (r, BLKMQ_CAUSE_COMPLETE);
+    lose (r, h, BLKMQ_CAUSE_COMPLETE);
     after_let_go (r, word);
   }
   return true;
@@ -338,8 +341,8 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
 static bool
 complete_later (struct request *r, uint64_t token, enum blkmq_status status)
 {
+  struct blkmq_hctx *h = request_hctx (r);
   uint64_t word = load (r), next;
-  struct blkmq_hctx *h;
 
   do {
     if (!token_is_alive (word, token))
@@ -350,12 +353,11 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
 
   record_move (r, RECORD_COMPLETE, status, word, next);
   if (word & WORD_ENDED) {
-    lose (r, BLKMQ_CAUSE_COMPLETE);
+    lose (r, h, BLKMQ_CAUSE_COMPLETE);
     after_let_go (r, word);
     return true;
   }
 
-  h = r->rq.hctx;
   r->driver_status = (uint8_t)status;
   switch (h->irqmode) {
   case IRQMODE_NONE:
@@ -414,7 +416,7 @@ request_finish (struct request *r)
 
   do {
     if (word & WORD_ENDED) {
-      lose (r, BLKMQ_CAUSE_COMPLETE);
+      lose (r, r->rq.hctx, BLKMQ_CAUSE_COMPLETE);
       request_put (r);
       return;
     }
@@ -447,7 +449,7 @@ request_take_back (struct request *r, blkmq_token token, enum blkmq_cause cause,
   } else {
     /* Who claimed it for the same cause before has not lost now. */
     if (atomic_load_explicit (&r->cause, memory_order_relaxed) != cause)
-      lose (r, cause);
+      lose (r, r->rq.hctx, cause);
     if (word & WORD_DEFERRED)
       answer (r, 1);
   }

@@ -129,6 +129,7 @@ START_TEST (test_token_is_dead_once_aside)
   struct test_io t;
   const struct issue *issue;
 
+  bed_bear_mistakes (bed);
   test_io_submit (&t, bed, 0);
   issue = script_issue (&bed->script, 0);
   ck_assert_int_eq (set_aside (bed, 0), 0);
