@@ -12,6 +12,23 @@ AM_TESTS_ENVIRONMENT = \
 	BLKMQ_PREFILL='$(abs_top_builddir)/tests/nbd/.libs/nbdkit-prefill-filter.so'; \
 	export BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL;
 
+# ---- everything at once, at random ----
+
+stress_program = tests/stress/stress
+tests_stress_stress_SOURCES = \
+	tests/stress/crowd.c \
+	tests/stress/device.c \
+	tests/stress/main.c \
+	tests/stress/matrix.c \
+	tests/stress/slot.c \
+	tests/stress/stress.h \
+	tests/stress/unit.c
+tests_stress_stress_LDADD = src/libblkmq-engine.la
+
+# A short run with a seed that is drawn; `./dev stress' does long ones.
+check_PROGRAMS += $(stress_program)
+TESTS += $(stress_program)
+
 if HAVE_CHECK
 
 # Drivers that are for tests only.

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * matrix.c: the configurations of the stress program.  Constant data: any
+ * thread.
+ *
+ * A dimension is a line of the table, and its choices are words: KEY=VALUE is
+ * the engine's, @NAME=NUMBER the harness's own.  Every combination is a
+ * configuration.  Later words win over earlier ones.
+ */
+
+#include <config.h>
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stress.h"
+
+#define MAX_CHOICES 5
+
+/* What is true unless a choice says otherwise. */
+#define DEFAULTS                                                               \
+  "@disks=1 @power=0 @iodepth=32 @commit=0 @fast=0 @inside=500 @late=0 "       \
+  "@never=0 @requeue=0 @busy_device=0 @busy_host=0 @error=0 @twice=0 "         \
+  "@abort=0 @nowait=50 @bad=2 @sync=20"
+
+static const struct dimension {
+  const char *name;
+  const char *choices[MAX_CHOICES];
+} dimensions[] = {
+  { "irqmode",
+    { "irqmode=none", "irqmode=softirq",
+      "irqmode=timer completion_nsec=20us" } },
+  { "depth",
+    { "hw_queue_depth=1", "hw_queue_depth=4", "hw_queue_depth=64",
+      "hw_queue_depth=1024" } },
+  { "queues", { "submit_queues=1", "submit_queues=3" } },
+  { "io depth", { "@iodepth=16", "@iodepth=1024" } },
+  { "faults",
+    { "", "@requeue=100 @busy_device=20 @busy_host=1 @error=20 @twice=20",
+      "io_timeout=2 @never=500 @requeue=100 @error=10 @twice=5",
+      "io_timeout=3 @never=20 @late=100 @requeue=50 @busy_device=10 "
+      "@busy_host=1 @error=20 @twice=10 @abort=20" } },
+  { "splitting", { "", "max_sectors=2" } },
+  { "disks", { "", "@disks=2" } },
+  { "power", { "", "@power=3" } },
+  { "doorbell", { "", "@commit=1 @inside=100" } },
+  /* Timeouts of the real clock take milliseconds; the fast one is turned by a
+   * thread, with the loops. */
+  { "clock", { "", "@fast=1" } },
+};
+
+static const struct word {
+  const char *name;
+  size_t offset;
+} words[] = {
+#define WORD(name)                                                             \
+  {                                                                            \
+#name, offsetof(struct shape, name)                                        \
+  }
+  WORD (disks),       WORD (power),     WORD (iodepth), WORD (commit),
+  WORD (fast),        WORD (inside),    WORD (late),    WORD (never),
+  WORD (requeue),     WORD (busy_host), WORD (error),   WORD (twice),
+  WORD (busy_device), WORD (abort),     WORD (nowait),  WORD (bad),
+  WORD (sync),
+#undef WORD
+};
+
+static unsigned
+nr_choices (const struct dimension *dimension)
+{
+  unsigned n = 0;
+
+  while (n < MAX_CHOICES && dimension->choices[n] != NULL)
+    n++;
+  return n;
+}
+
+unsigned
+matrix_nr (void)
+{
+  unsigned n = 1;
+
+  for (size_t i = 0; i < NR (dimensions); i++)
+    n *= nr_choices (&dimensions[i]);
+  return n;
+}
+
+static void
+append (char *to, size_t bytes, const char *word)
+{
+  size_t used = strlen (to);
+
+  require (used + strlen (word) + 2 <= bytes);
+  snprintf (to + used, bytes - used, "%s%s", used > 0 ? " " : "", word);
+}
+
+static void
+set_own (struct shape *shape, const char *name, unsigned value)
+{
+  for (size_t i = 0; i < NR (words); i++) {
+    if (strcmp (name, words[i].name) == 0) {
+      *(unsigned *)(void *)((char *)shape + words[i].offset) = value;
+      return;
+    }
+  }
+  fprintf (stderr, "stress: no such word in the matrix: @%s\n", name);
+  abort ();
+}
+
+static void
+add_words (struct shape *shape, const char *choice)
+{
+  char copy[320], *save, *word;
+
+  snprintf (copy, sizeof copy, "%s", choice);
+  for (word = strtok_r (copy, " ", &save); word != NULL;
+       word = strtok_r (NULL, " ", &save)) {
+    if (word[0] != '@') {
+      append (shape->keys, sizeof shape->keys, word);
+      continue;
+    }
+    char *value = strchr (word, '=');
+
+    require (value != NULL);
+    *value = '\0';
+    set_own (shape, word + 1, (unsigned)strtoul (value + 1, NULL, 10));
+  }
+}
+
+struct blkmq_config *
+matrix_config (const struct shape *shape)
+{
+  struct blkmq_config *config = blkmq_config_alloc ();
+  struct blkmq_error error;
+  char copy[sizeof shape->keys], *save, *word;
+
+  require (config != NULL);
+  memcpy (copy, shape->keys, sizeof copy);
+  for (word = strtok_r (copy, " ", &save); word != NULL;
+       word = strtok_r (NULL, " ", &save)) {
+    char *value = strchr (word, '=');
+
+    require (value != NULL);
+    *value++ = '\0';
+    if (blkmq_config_set (config, word, value, &error) < 0) {
+      fprintf (stderr, "stress: %s\n", error.message);
+      abort ();
+    }
+  }
+  return config;
+}
+
+static void
+read_keys (struct shape *shape)
+{
+  struct blkmq_config *config = matrix_config (shape);
+
+  shape->depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+  shape->queues = (unsigned)blkmq_config_number (config, "submit_queues");
+  shape->io_timeout_ns = blkmq_config_number (config, "io_timeout") * MS;
+  shape->max_part_bytes
+      = (uint32_t)blkmq_config_number (config, "max_sectors") * 512;
+  shape->is_timer = blkmq_config_number (config, "irqmode") == 2;
+  require (shape->queues <= MAX_HCTXS && shape->disks <= MAX_DISKS);
+  blkmq_config_free (config);
+}
+
+void
+matrix_shape (unsigned index, struct shape *shape)
+{
+  memset (shape, 0, sizeof *shape);
+  add_words (shape, DEFAULTS);
+  for (size_t i = 0; i < NR (dimensions); i++) {
+    unsigned nr = nr_choices (&dimensions[i]);
+    const char *choice = dimensions[i].choices[index % nr];
+
+    index /= nr;
+    add_words (shape, choice);
+    if (choice[0] != '\0')
+      append (shape->name, sizeof shape->name, choice);
+  }
+  append (shape->keys, sizeof shape->keys, "driver=stress size=64M");
+  read_keys (shape);
+}
+
+/* So many that the round takes a fraction of a second: with timeouts at the
+ * real clock's pace, a tag whose request the device forgets is out of use for
+ * some ten milliseconds. */
+uint64_t
+matrix_quota (const struct shape *shape)
+{
+  uint64_t tags = (uint64_t)shape->depth * shape->queues * shape->disks;
+  uint64_t ios = (uint64_t)shape->iodepth * shape->disks;
+  uint64_t quota = 60000, slow;
+
+  if (tags > ios)
+    tags = ios;
+  if (shape->never + shape->late > 0) {
+    slow = tags * 16 * 1000 / (shape->never + shape->late);
+    if (!shape->fast && slow < quota)
+      quota = slow;
+    else if (quota > 20000)
+      quota = 20000;
+  }
+  if (shape->busy_host > 0 && quota > 20000)
+    quota = 20000;
+  return quota;
+}
