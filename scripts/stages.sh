@@ -46,7 +46,7 @@ make_check ()
 }
 
 # The tests that have the engine in their own process.
-in_process='^tests/(unit|conformance)/'
+in_process='^tests/(unit|conformance|stress)/'
 
 stage_check ()
 {
@@ -148,6 +148,38 @@ stage_tsan ()
   build_tree build-tsan --enable-sanitizer=thread
   sanitizer_environment
   make_check build-tsan "$in_process"
+}
+
+# build_stress DIR [CONFIGURE-ARGUMENT...]
+build_stress ()
+{
+  build_tree "$@"
+  logged "$top/$1/dev-build.log" make -C "$top/$1" tests/stress/stress
+}
+
+# stress DIR SEED COUNT: its last words are its sums.
+stress ()
+{
+  check "stress in $1: $3 requests, seed $2" \
+    foreground "${fixed_addresses[@]}" "$top/$1/tests/stress/stress" "$2" "$3"
+}
+
+# Ten million requests, each build twice: with a seed that never changes and
+# with one that is new each time.  Most are made where they cost least; under
+# ThreadSanitizer a request costs eight times as much.
+stage_stress ()
+{
+  local drawn=$((SRANDOM << 16 | SRANDOM & 65535)) build
+  build_stress build
+  build_stress build-asan --enable-sanitizer=address
+  build_stress build-tsan --enable-sanitizer=thread
+  sanitizer_environment
+  for build in 'build 3500000' 'build-asan 1300000' 'build-tsan 250000'; do
+    # shellcheck disable=SC2086 # directory and count
+    set -- $build
+    stress "$1" 20261101 "$2"
+    stress "$1" "$drawn" "$2"
+  done
 }
 
 # ---------------------------------------------------------------------------
@@ -346,6 +378,28 @@ dev_valgrind ()
   CK_FORK=no unit_tests build \
     LOG_COMPILER="$top/build/libtool --mode=execute valgrind -q \
 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
+}
+
+# ./dev stress [asan|tsan] [SEED [COUNT]]
+dev_stress ()
+{
+  local dir=build options=()
+  deps build
+  case ${1-} in
+    asan) dir=build-asan options=(--enable-sanitizer=address) ;;
+    tsan) dir=build-tsan options=(--enable-sanitizer=thread) ;;
+  esac
+  [ "$dir" = build ] || shift
+  build_stress "$dir" "${options[@]}"
+  sanitizer_environment
+  foreground "${fixed_addresses[@]}" "$top/$dir/tests/stress/stress" "$@"
+}
+
+dev_mutants ()
+{
+  deps build
+  build_tree build
+  foreground "$top/tests/stress/mutants" "$top/build" "$@"
 }
 
 dev_coverage ()

@@ -4,7 +4,8 @@
 # test.sh: ./dev test: the stages one after the other, each in a session of
 # its own, so that all of its processes can be ended; then the sum.
 
-stages=(lint check headers symbols outside clang asan tsan model vm distcheck)
+stages=(lint check headers symbols outside clang asan tsan stress model vm
+  distcheck)
 
 # What each needs beyond deps' sets build and run.
 declare -A stage_deps=(

@@ -531,6 +531,11 @@ crowd_run (struct round *round)
   join (freezing);
   join (quiescing);
   join (keeping);
+}
+
+void
+crowd_free (struct round *round)
+{
   for (unsigned i = 0; i < NR_WORKERS; i++) {
     worker_free (round->workers[i]);
     round->workers[i] = NULL;

@@ -28,7 +28,7 @@
 
 static uint64_t seed, count = DEFAULT_COUNT;
 static unsigned hang_seconds = 60;
-static unsigned round_number;
+static _Atomic unsigned round_number;
 static struct round *_Atomic current;
 static struct blkmq_stats totals;
 static struct {
@@ -199,7 +199,8 @@ run_watchdog (void *opaque)
 /* ---- rounds ---- */
 
 static void
-print_line (const struct round *round, const struct blkmq_stats *s)
+print_line (const struct round *round, const struct blkmq_stats *s,
+            uint64_t begin_ns)
 {
   uint64_t ios = 0, lost = 0;
 
@@ -209,10 +210,11 @@ print_line (const struct round *round, const struct blkmq_stats *s)
     lost += s->lost_claims[i];
   printf ("%4u  ios %" PRIu64 "  timeouts %" PRIu64 "  requeues %" PRIu64
           "  busy %" PRIu64 "  aborts %" PRIu64 "  stale %" PRIu64
-          "  lost %" PRIu64 "  %s\n",
+          "  lost %" PRIu64 "  %.2f s  %s\n",
           round_number, ios, s->timeouts, s->requeues, s->busy,
           s->errors[BLKMQ_STS_ABORTED] + s->rejected[BLKMQ_STS_ABORTED],
-          s->stale_tokens, lost, round->shape->name);
+          s->stale_tokens, lost, (double)(real_now_ns () - begin_ns) / 1e9,
+          round->shape->name);
 }
 
 static void
@@ -229,6 +231,7 @@ static uint64_t
 run_round (const struct shape *shape, uint64_t most)
 {
   struct round round = { .shape = shape, .stage = "power on" };
+  uint64_t begin_ns = real_now_ns ();
   struct blkmq_stats sum;
 
   memset (&sum, 0, sizeof sum);
@@ -250,11 +253,12 @@ run_round (const struct shape *shape, uint64_t most)
   pthread_mutex_lock (&round_lock);
   current = NULL;
   pthread_mutex_unlock (&round_lock);
+  crowd_free (&round);
   for (unsigned i = 0; i < shape->disks; i++) {
     add_stats (&sum, &round.units[i]->sum);
     unit_free (round.units[i]);
   }
-  print_line (&round, &sum);
+  print_line (&round, &sum, begin_ns);
   add_stats (&totals, &sum);
   more_totals.submitted += round.nr_submitted;
   more_totals.refs += round.nr_refs;

@@ -185,26 +185,22 @@ matrix_shape (unsigned index, struct shape *shape)
   read_keys (shape);
 }
 
-/* So many that the round takes a fraction of a second: with timeouts at the
- * real clock's pace, a tag whose request the device forgets is out of use for
- * some ten milliseconds. */
+/* So many that the round takes a fraction of a second: ten times as many where
+ * many are in flight.  With timeouts at the real clock's pace, a tag whose
+ * request the device forgets is out of use for some ten milliseconds. */
 uint64_t
 matrix_quota (const struct shape *shape)
 {
   uint64_t tags = (uint64_t)shape->depth * shape->queues * shape->disks;
   uint64_t ios = (uint64_t)shape->iodepth * shape->disks;
-  uint64_t quota = 60000, slow;
+  uint64_t slow = shape->never + shape->late, quota;
 
   if (tags > ios)
     tags = ios;
-  if (shape->never + shape->late > 0) {
-    slow = tags * 16 * 1000 / (shape->never + shape->late);
-    if (!shape->fast && slow < quota)
-      quota = slow;
-    else if (quota > 20000)
-      quota = 20000;
-  }
-  if (shape->busy_host > 0 && quota > 20000)
-    quota = 20000;
+  quota = tags >= 48 ? 200000 : 20000;
+  if (shape->busy_host > 0 || (slow > 0 && shape->fast))
+    quota /= 2;
+  if (slow > 0 && !shape->fast && quota > tags * 16000 / slow)
+    quota = tags * 16000 / slow;
   return quota;
 }

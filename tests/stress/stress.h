@@ -103,7 +103,7 @@ struct round {
   uint64_t quota;
   struct unit *units[MAX_DISKS];
   struct worker *workers[NR_WORKERS];
-  const char *stage; /* for the dump */
+  const char *_Atomic stage; /* for the dump */
   _Atomic uint64_t nr_submitted;
   _Atomic bool quit; /* keeper and controllers */
   _Atomic uint64_t nr_refs, nr_visits, nr_quiesces, nr_freezes, nr_cycles;
@@ -213,8 +213,10 @@ uint64_t slots_media_bytes (unsigned nr);
 
 /* ---- crowd.c ---- */
 
-/* Run the load of ROUND to its end. */
+/* Run the load of ROUND to its end.  Free when the disks are gone: until then
+ * an end_io may be on its way out. */
 void crowd_run (struct round *round);
+void crowd_free (struct round *round);
 void crowd_dump (struct round *round);
 unsigned crowd_slots_of_worker (const struct shape *shape);
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,13 +24,16 @@ run_looper (void *opaque)
 {
   struct run *run = opaque;
 
+  const struct shape *shape = run->unit->round->shape;
+
   rng_name_thread (run->unit->round->stream + 200);
   while (!run->quit_looper) {
-    if (permille (200))
-      clock_advance (&run->unit->clock, rng_below (400 * US));
-    disk_turn (run->disk);
     if (permille (300))
-      pause_us (5);
+      clock_advance (&run->unit->clock, rng_below (30 * US));
+    if (permille (50))
+      clock_advance (&run->unit->clock, rng_below (shape->io_timeout_ns + MS));
+    disk_turn (run->disk);
+    sched_yield ();
   }
   return NULL;
 }
@@ -287,7 +291,7 @@ struct guest {
 };
 
 struct house {
-  _Atomic unsigned nr_ended;
+  _Atomic unsigned nr_positions, nr_ended;
 };
 
 static void
@@ -298,7 +302,8 @@ guest_end_io (struct blkmq_io *io, enum blkmq_status status)
   guest->status = status;
   require_op (guest->nr_ends++, ==, 0);
   run_count_end (guest->run, io->op, io->bytes, status);
-  guest->position = guest->house->nr_ended++;
+  guest->position = guest->house->nr_positions++;
+  guest->house->nr_ended++; /* the last to be set */
 }
 
 static void
@@ -330,7 +335,7 @@ fill_house (struct run *run, unsigned index)
   unsigned nr = shape->depth, nr_waiting = shape->depth == 1 ? 1024 : 16;
   struct blkmq_submitter *submitter = blkmq_submitter_alloc (run->disk, index);
   struct guest *guests = calloc (nr + 1 + nr_waiting, sizeof *guests);
-  struct house house = { 0 };
+  struct house house = { 0, 0 };
 
   require (submitter != NULL && guests != NULL);
   require_op (blkmq_quiesce (run->disk), ==, 0);
