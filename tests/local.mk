@@ -2,7 +2,8 @@
 # Tests.  `make check' runs all of them.  Each file unit/test-*.c is a program;
 # each file in shell/ and man/ a script.
 
-EXTRA_DIST += tests/model tests/outside tests/symbols.list tests/vm
+EXTRA_DIST += tests/model tests/outside tests/stress/mutants tests/symbols.list \
+	tests/vm
 
 # A test gets its paths from the environment, never from where it is run.
 AM_TESTS_ENVIRONMENT = \
@@ -99,7 +100,6 @@ unit_tests = \
 	tests/unit/test-store \
 	tests/unit/test-store-memory \
 	tests/unit/test-store-threads \
-	tests/unit/test-stress \
 	tests/unit/test-tags \
 	tests/unit/test-timeout \
 	tests/unit/test-timer
@@ -151,8 +151,6 @@ tests_unit_test_module_LDADD = $(harness_libs)
 EXTRA_tests_unit_test_module_DEPENDENCIES = tests/skeleton.la
 tests_unit_test_stats_CFLAGS = $(unit_cflags)
 tests_unit_test_stats_LDADD = $(harness_libs)
-tests_unit_test_stress_CFLAGS = $(unit_cflags)
-tests_unit_test_stress_LDADD = $(harness_libs)
 tests_unit_test_split_CFLAGS = $(unit_cflags)
 tests_unit_test_split_LDADD = $(harness_libs)
 tests_unit_test_store_SOURCES = tests/unit/test-store.c tests/unit/store-model.h

@@ -346,7 +346,12 @@ look_up (struct keeper *keeper, unsigned i)
     run->stale_handles++;
     return;
   }
+  /* It may have been issued again since, but is never older. */
   blkmq_request_info (keeper->kept[i], &keeper->infos[i]);
+  require_op (blkmq_token_generation (keeper->infos[i].handle), >=,
+              blkmq_token_generation (handle));
+  require (blkmq_token_tag (keeper->infos[i].handle)
+           == blkmq_token_tag (handle));
   keeper->round->nr_refs++;
 }
 
@@ -382,7 +387,7 @@ run_keeper (void *opaque)
   struct round *round = keeper->round;
 
   rng_name_thread (round->stream + 10);
-  while (!round->quit)
+  while (!round->quit && round->shape->control)
     keep_references (keeper, round->units[rng_below (round->shape->disks)]);
   free (keeper);
   return NULL;
@@ -411,7 +416,7 @@ run_quiescer (void *opaque)
   struct run *run;
 
   rng_name_thread (round->stream + 11);
-  while (!round->quit) {
+  while (!round->quit && round->shape->control) {
     run = run_get (round->units[rng_below (round->shape->disks)]);
     quiesce_for_a_while (run);
     run_put (run);
@@ -481,10 +486,12 @@ run_freezer (void *opaque)
       round->nr_cycles++;
       continue;
     }
-    run = run_get (unit);
-    if (freeze_for_a_while (run))
-      round->nr_freezes++;
-    run_put (run);
+    if (shape->control) {
+      run = run_get (unit);
+      if (freeze_for_a_while (run))
+        round->nr_freezes++;
+      run_put (run);
+    }
     pause_us (500 + (unsigned)rng_below (4000));
   }
   return NULL;

@@ -23,7 +23,7 @@
 #define DEFAULTS                                                               \
   "@disks=1 @power=0 @iodepth=32 @commit=0 @fast=0 @inside=500 @late=0 "       \
   "@never=0 @requeue=0 @busy_device=0 @busy_host=0 @error=0 @twice=0 "         \
-  "@abort=0 @nowait=50 @bad=2 @sync=20"
+  "@abort=0 @nowait=50 @bad=2 @sync=20 @control=1"
 
 static const struct dimension {
   const char *name;
@@ -36,7 +36,7 @@ static const struct dimension {
     { "hw_queue_depth=1", "hw_queue_depth=4", "hw_queue_depth=64",
       "hw_queue_depth=1024" } },
   { "queues", { "submit_queues=1", "submit_queues=3" } },
-  { "io depth", { "@iodepth=16", "@iodepth=1024" } },
+  { "io depth", { "@iodepth=6", "@iodepth=48", "@iodepth=1024" } },
   { "faults",
     { "", "@requeue=100 @busy_device=20 @busy_host=1 @error=20 @twice=20",
       "io_timeout=2 @never=500 @requeue=100 @error=10 @twice=5",
@@ -45,6 +45,8 @@ static const struct dimension {
   { "splitting", { "", "max_sectors=2" } },
   { "disks", { "", "@disks=2" } },
   { "power", { "", "@power=3" } },
+  /* Without controllers and keeper nobody makes good a lost wake-up. */
+  { "control", { "", "@control=0" } },
   { "doorbell", { "", "@commit=1 @inside=100" } },
   /* Timeouts of the real clock take milliseconds; the fast one is turned by a
    * thread, with the loops. */
@@ -63,7 +65,7 @@ static const struct word {
   WORD (fast),        WORD (inside),    WORD (late),    WORD (never),
   WORD (requeue),     WORD (busy_host), WORD (error),   WORD (twice),
   WORD (busy_device), WORD (abort),     WORD (nowait),  WORD (bad),
-  WORD (sync),
+  WORD (sync),        WORD (control),
 #undef WORD
 };
 

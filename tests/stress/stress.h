@@ -79,7 +79,7 @@ struct shape {
   char keys[320]; /* those that are the engine's */
   unsigned disks, power, iodepth, commit, fast;
   unsigned inside, late, never, requeue, busy_device, busy_host, error, twice;
-  unsigned abort, nowait, bad, sync;
+  unsigned abort, nowait, bad, sync, control;
 
   /* Read off the engine's keys. */
   unsigned depth, queues;

@@ -51,7 +51,7 @@ power_on (struct unit *unit)
   require (run != NULL);
   run->unit = unit;
   run->device = device_alloc (run);
-  if (disk_alloc (config, &options, &run->disk, &error) < 0
+  if (disk_alloc (config, &options, NULL, &run->disk, &error) < 0
       || blkmq_disk_start (run->disk, &error) < 0) {
     fprintf (stderr, "stress: %s\n", error.message);
     require (!"a disk can be had");
@@ -327,14 +327,16 @@ guest_submit (struct guest *guest, struct house *house, struct run *run,
 
 /* Nothing is dispatched: just as many ios get a tag as there are tags, which
  * shows that all of them are free; one more is refused; and those that then
- * wait are served in their order, if one tag serves them. */
+ * wait, and some who come when it goes on, are served in their order if one tag
+ * serves them. */
 static void
 fill_house (struct run *run, unsigned index)
 {
   const struct shape *shape = run->unit->round->shape;
-  unsigned nr = shape->depth, nr_waiting = shape->depth == 1 ? 1024 : 16;
+  unsigned nr = shape->depth, nr_waiting = nr == 1 ? 1024 : 16;
+  unsigned nr_late = 256, nr_all = nr + 1 + nr_waiting + nr_late;
   struct blkmq_submitter *submitter = blkmq_submitter_alloc (run->disk, index);
-  struct guest *guests = calloc (nr + 1 + nr_waiting, sizeof *guests);
+  struct guest *guests = calloc (nr_all, sizeof *guests);
   struct house house = { 0, 0 };
 
   require (submitter != NULL && guests != NULL);
@@ -349,9 +351,11 @@ fill_house (struct run *run, unsigned index)
     guest_submit (&guests[nr + 1 + i], &house, run, submitter, 0);
   require_op (house.nr_ended, ==, 1);
   blkmq_unquiesce (run->disk);
-  while (house.nr_ended < nr + 1 + nr_waiting)
+  for (unsigned i = nr_all - nr_late; i < nr_all; i++)
+    guest_submit (&guests[i], &house, run, submitter, 0);
+  while (house.nr_ended < nr_all)
     pause_us (20);
-  for (unsigned i = 0; i < nr + 1 + nr_waiting; i++) {
+  for (unsigned i = 0; i < nr_all; i++) {
     if (i == nr)
       continue;
     require (
