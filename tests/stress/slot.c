@@ -358,6 +358,7 @@ fill (struct slot *slot, bool is_sync)
   slot->at_block = (unsigned)rng_below (MAX_IO_BLOCKS + 1 - slot->nr_blocks);
   if (io->op == BLKMQ_OP_FLUSH)
     slot->nr_blocks = slot->at_block = 0;
+  io->prio = (uint8_t)rng_below (BLKMQ_NR_PRIOS);
   io->flags = permille (shape->nowait) ? BLKMQ_IO_NOWAIT : 0;
   io->bytes = (uint64_t)slot->nr_blocks * BLOCK_BYTES;
   io->offset_bytes = io->op == BLKMQ_OP_FLUSH
