@@ -20,8 +20,13 @@ bench_libring_la_LDFLAGS = $(AM_LDFLAGS) -avoid-version -shared -rpath /nowhere
 
 if !SANITIZER
 noinst_PROGRAMS += bench/engine
-bench_engine_SOURCES = bench/engine.c bench/ring-driver.h
-bench_engine_LDADD = bench/libring.la src/libblkmq.la
+bench_engine_SOURCES = \
+	bench/engine.c \
+	bench/engine.h \
+	bench/engine-report.c \
+	bench/engine-settings.c \
+	bench/ring-driver.h
+bench_engine_LDADD = bench/libring.la src/libblkmq.la $(EV_LIBS)
 endif
 
 noinst_PROGRAMS += bench/nbd-pipeline

@@ -9,5 +9,6 @@
 #include "blkmq-driver.h"
 
 extern const struct blkmq_driver ring_driver;
+extern const struct blkmq_driver ring_complete_driver;
 
 #endif /* BLKMQ_BENCH_RING_DRIVER_H */

@@ -540,11 +540,70 @@ struct blkmq_stats {
   uint64_t stale_tokens;  /* complete, requeue or timer with a dead token */
   uint64_t stale_handles; /* look-ups that found nothing */
   uint64_t lost_claims[BLKMQ_NR_CAUSES];
+
+  /* With iostats=1, else 0: /proc/diskstats' times, in ns.  time_ns is summed
+   * over the requests in ios; in busy_ns at least one was in flight, counted
+   * in steps of 1024 ns (a shorter time counts a whole step or nothing, by
+   * chance, so that it is right on average).  Each hctx is busy for itself:
+   * BLKMQ_HCTX_ANY gives the sum. */
+  uint64_t time_ns[BLKMQ_NR_OPS];
+  uint64_t busy_ns;
 };
 
 /* Of one hctx, or of all with BLKMQ_HCTX_ANY.  -EINVAL: no such hctx. */
 BLKMQ_PUBLIC int blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
                                    struct blkmq_stats *stats);
+
+/* ------------------------------------------------------------------------ */
+/* Latencies                                                                 */
+
+/* How many took how long.  Below 32 ns a bucket is one nanosecond; from there
+ * each power of two is cut into 32, so that the middle of a bucket is at most
+ * 1/64 (1.6 %) off what was recorded in it.  The last bucket takes all from
+ * 2^48 ns (three days) on as well.  count, sum_ns, min_ns and max_ns are
+ * exact.  All zeros is an empty one; min_ns is meaningless then.
+ *
+ * The caller owns it: one thread at a time.
+ */
+#define BLKMQ_HISTOGRAM_SUB_BITS 5
+#define BLKMQ_HISTOGRAM_MAX_BITS 48
+#define BLKMQ_HISTOGRAM_NR_BUCKETS                                             \
+  ((BLKMQ_HISTOGRAM_MAX_BITS - BLKMQ_HISTOGRAM_SUB_BITS + 1)                   \
+   << BLKMQ_HISTOGRAM_SUB_BITS)
+struct blkmq_histogram {
+  uint64_t count; /* the sum of all buckets */
+  uint64_t sum_ns, min_ns, max_ns;
+  uint64_t buckets[BLKMQ_HISTOGRAM_NR_BUCKETS];
+};
+
+/* Count one that took NS. */
+BLKMQ_PUBLIC void blkmq_histogram_record (struct blkmq_histogram *histogram,
+                                          uint64_t ns);
+
+/* Add all of FROM: as if everything had been recorded in INTO. */
+BLKMQ_PUBLIC void blkmq_histogram_merge (struct blkmq_histogram *into,
+                                         const struct blkmq_histogram *from);
+
+/* The smallest time, in ns, that at least PERCENT of all did not exceed
+ * (nearest rank), at most 1/64 off; 0 if it is empty.  0 or less gives the
+ * minimum and 100 or more the maximum, both exact. */
+BLKMQ_PUBLIC uint64_t blkmq_histogram_percentile (
+    const struct blkmq_histogram *histogram, double percent);
+
+/* The mean in ns, exact but for rounding; 0 if it is empty. */
+BLKMQ_PUBLIC double
+blkmq_histogram_mean (const struct blkmq_histogram *histogram);
+
+/* The latencies since start of all requests of one hctx, or of all with
+ * BLKMQ_HCTX_ANY, of one operation, whatever status they ended with: from when
+ * the request got its tag until it was answered.  Needs iostats=1.  Any thread;
+ * whatever is in the buckets is in sum, minimum and maximum too, while these
+ * may already have a request that is not in the buckets yet.
+ * -EINVAL: no such hctx or operation.  -ENODATA: iostats=0.
+ */
+BLKMQ_PUBLIC int blkmq_disk_latency (struct blkmq_disk *disk, unsigned index,
+                                     enum blkmq_op op,
+                                     struct blkmq_histogram *histogram);
 
 /* "0.1.0" */
 BLKMQ_PUBLIC const char *blkmq_version (void);

@@ -29,8 +29,12 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/handle.c \
 	src/engine/hctx.c \
 	src/engine/hctx.h \
+	src/engine/histogram.c \
+	src/engine/histogram.h \
 	src/engine/io.c \
 	src/engine/io.h \
+	src/engine/iostat.c \
+	src/engine/iostat.h \
 	src/engine/keys.c \
 	src/engine/line.h \
 	src/engine/loop.c \

@@ -18,6 +18,7 @@
 #include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/record.h"
+#include "engine/iostat.h"
 #include "engine/requeue.h"
 #include "engine/timeout.h"
 #include "engine/yield.h"
@@ -85,8 +86,13 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   }
   h->heap.set_deadline = set_deadline;
   h->heap.opaque = h;
+  r = iostat_init (h);
+  if (r < 0)
+    goto free_loop;
   return 0;
 
+free_loop:
+  loop_free (h->loop);
 exit_heap:
   timer_heap_exit (&h->heap);
 destroy_lock:
@@ -98,6 +104,7 @@ void
 hctx_exit (struct blkmq_hctx *h)
 {
   hctx_exit_driver (h);
+  iostat_exit (h);
   loop_free (h->loop);
   timer_heap_exit (&h->heap);
   pthread_mutex_destroy (&h->lock);

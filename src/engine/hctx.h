@@ -62,6 +62,7 @@ struct hctx_options {
   unsigned nr_requests; /* with a scheduler; 0: twice the depth */
   bool merges;
   struct sched_options sched;
+  bool iostats;
 };
 
 struct blkmq_hctx {
@@ -75,6 +76,8 @@ struct blkmq_hctx {
   bool ends_inline; /* completions end where the driver calls: no detour */
   uint64_t completion_ns;
   uint64_t io_timeout_ns; /* 0: off */
+  bool iostats;
+  struct iostat *iostat; /* NULL without iostats */
   struct clock *clock;
   struct loop *loop;
   void *driver_data; /* the disk's */

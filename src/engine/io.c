@@ -14,6 +14,7 @@
 #include <assert.h>
 
 #include "engine/io.h"
+#include "engine/iostat.h"
 #include "engine/sync.h"
 #include "engine/thread.h"
 
@@ -223,6 +224,7 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   r->driver_tag = NO_TAG;
   r->merge_closed = false;
   atomic_store_explicit (&r->cause, BLKMQ_CAUSE_COMPLETE, memory_order_relaxed);
+  iostat_start (r);
 }
 
 /* The only places where the caller's code runs. */

@@ -181,6 +181,12 @@ const struct blkmq_key engine_keys[] = {
       .help = "time after which a request fails, 0 for never",
   },
   {
+      .name = "iostats",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "measure how long requests take",
+  },
+  {
       .name = "rotational",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",

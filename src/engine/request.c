@@ -57,6 +57,7 @@
 #include "engine/elevator.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
+#include "engine/iostat.h"
 #include "engine/merge.h"
 #include "engine/poison.h"
 #include "engine/pool.h"
@@ -190,6 +191,7 @@ answer (struct request *r, unsigned drop)
   }
   if (status != BLKMQ_STS_OK)
     count (&r->rq.hctx->errors[status]);
+  iostat_end (r);
 
   if (__builtin_expect (r->nr_merged > 0, 0))
     merge_answer (r, status);

@@ -33,6 +33,7 @@ struct request {
   struct blkmq_submitter *submitter;
   struct request *next;         /* on the queue or the done list */
   _Atomic uint64_t deadline_ns; /* io_timeout; 0: not taken by the driver */
+  _Atomic uint64_t start_ns;    /* iostat.c; 0: not in flight, or iostats=0 */
   struct request_pool *pool;    /* fixed */
   uint16_t tag;                 /* as names say it; fixed */
   bool early;                   /* the io has a give_back: answer before it */

@@ -12,6 +12,7 @@
 #include "engine/disk.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
+#include "engine/iostat.h"
 #include "engine/request.h"
 
 static uint64_t
@@ -73,6 +74,7 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   stats->timeouts_held += get (&h->timeouts_held);
   stats->stale_tokens += get (&h->stale_tokens);
   stats->stale_handles += get (&h->stale_handles);
+  iostat_add_times (h, stats);
   hctx_let_go (slot, h, hold);
 }
 
@@ -93,5 +95,23 @@ blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
       add_hctx (slot, disk_hctx (disk, i), stats);
   }
   engine_leave_from_below (slot);
+  return 0;
+}
+
+int
+blkmq_disk_latency (struct blkmq_disk *disk, unsigned index, enum blkmq_op op,
+                    struct blkmq_histogram *histogram)
+{
+  if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
+    return -EINVAL;
+  if ((unsigned)op >= BLKMQ_NR_OPS)
+    return -EINVAL;
+  if (!disk->hctx_options.iostats)
+    return -ENODATA;
+  memset (histogram, 0, sizeof *histogram);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    if (index == BLKMQ_HCTX_ANY || index == i)
+      iostat_add_latency (disk_hctx (disk, i), op, histogram);
+  }
   return 0;
 }

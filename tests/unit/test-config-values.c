@@ -30,6 +30,7 @@ START_TEST (defaults_are_in_force_until_set)
     { "irqmode", IRQMODE_NONE },
     { "completion_nsec", 10000 },
     { "io_timeout", 0 },
+    { "iostats", 0 },
     { "rotational", 0 },
     { "readonly", 0 },
     { "seed", 0 },
