@@ -63,6 +63,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/share.h \
 	src/engine/stale.c \
 	src/engine/stale.h \
+	src/engine/spin.h \
 	src/engine/stats.c \
 	src/engine/status.c \
 	src/engine/submit.c \

@@ -364,6 +364,27 @@ check_required (const struct blkmq_config *config, const struct blkmq_key *keys,
   return 0;
 }
 
+/* A time that nothing would obey is a mistake, whatever its value. */
+static int
+check_timer_keys (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  static const char *const names[] = { "completion_nsec", "spin_ns" };
+  struct text text = text_begin_error (error);
+
+  if (blkmq_config_number (config, "irqmode") == IRQMODE_TIMER)
+    return 0;
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if (!blkmq_config_is_set (config, names[i]))
+      continue;
+    text_add (&text, "%s=", names[i]);
+    text_add_value (&text, blkmq_config_string (config, names[i]));
+    text_add (&text, ": contradicts irqmode=%s; needs irqmode=timer",
+              blkmq_config_string (config, "irqmode"));
+    return -EINVAL;
+  }
+  return 0;
+}
+
 int
 blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
 {
@@ -401,15 +422,5 @@ blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
   r = check_scheduler (config, error);
   if (r < 0)
     return r;
-
-  /* A latency that nothing would obey is a mistake, whatever its value. */
-  if (blkmq_config_is_set (config, "completion_nsec")
-      && blkmq_config_number (config, "irqmode") != IRQMODE_TIMER) {
-    text_add (&text, "completion_nsec=");
-    text_add_value (&text, blkmq_config_string (config, "completion_nsec"));
-    text_add (&text, ": contradicts irqmode=%s; needs irqmode=timer",
-              blkmq_config_string (config, "irqmode"));
-    return -EINVAL;
-  }
-  return 0;
+  return check_timer_keys (config, error);
 }

@@ -98,6 +98,7 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
   h->ends_inline = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
   h->completion_ns = disk->hctx_options.completion_ns;
   h->io_timeout_ns = disk->hctx_options.io_timeout_ns;
+  h->spin_ns = disk->hctx_options.spin_ns;
   h->iostats = disk->hctx_options.iostats;
   atomic_init (&h->tag_pool, tags);
   atomic_init (&h->pool, tags);
@@ -183,6 +184,7 @@ set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
     .front_merges = blkmq_config_number (config, "front_merges") != 0,
   };
   disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
+  options->spin_ns = blkmq_config_number (config, "spin_ns");
   options->iostats = blkmq_config_number (config, "iostats");
 }
 

@@ -79,7 +79,7 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   r = timer_heap_init (&h->heap, hctx_nr_timers (hctx_pool (h)->depth));
   if (r < 0)
     goto destroy_lock;
-  h->loop = loop_alloc (loop_kind, NULL, h->index, &loop_ops, h);
+  h->loop = loop_alloc (loop_kind, NULL, h->index, h->spin_ns, &loop_ops, h);
   if (h->loop == NULL) {
     r = -ENOMEM;
     goto exit_heap;
@@ -113,7 +113,8 @@ hctx_exit (struct blkmq_hctx *h)
 int
 hctx_lend_loop (struct blkmq_hctx *h, struct ev_loop *ev)
 {
-  struct loop *loop = loop_alloc (LOOP_LENT, ev, h->index, &loop_ops, h);
+  struct loop *loop
+      = loop_alloc (LOOP_LENT, ev, h->index, h->spin_ns, &loop_ops, h);
 
   if (loop == NULL)
     return -ENOMEM;

@@ -58,7 +58,7 @@ struct wait_list {
 
 struct hctx_options {
   enum irqmode irqmode;
-  uint64_t completion_ns, io_timeout_ns;
+  uint64_t completion_ns, io_timeout_ns, spin_ns;
   unsigned nr_requests; /* with a scheduler; 0: twice the depth */
   bool merges;
   struct sched_options sched;
@@ -76,6 +76,7 @@ struct blkmq_hctx {
   bool ends_inline; /* completions end where the driver calls: no detour */
   uint64_t completion_ns;
   uint64_t io_timeout_ns; /* 0: off */
+  uint64_t spin_ns;       /* the loop's */
   bool iostats;
   struct iostat *iostat; /* NULL without iostats */
   struct clock *clock;

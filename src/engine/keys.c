@@ -172,6 +172,15 @@ const struct blkmq_key engine_keys[] = {
       .help = "latency of each request with irqmode=timer",
   },
   {
+      .name = "spin_ns",
+      .type = BLKMQ_KEY_TIME,
+      .unit = "ns",
+      .default_value = "0",
+      .min = 0,
+      .max = 1000000,
+      .help = "with irqmode=timer: stay awake this long before it is time",
+  },
+  {
       .name = "io_timeout",
       .type = BLKMQ_KEY_TIME,
       .unit = "ms",

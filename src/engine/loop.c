@@ -5,6 +5,12 @@
  * Timers are one timerfd with an absolute deadline, because ev_timer on epoll
  * rounds up to whole milliseconds.  Kicks are an eventfd of our own and not an
  * ev_async, because libev aborts the process when it cannot have one.
+ *
+ * With spin_ns the timerfd goes off that much early, and from then on the loop
+ * does not sleep.  An own thread looks at the clock without a pause, and at
+ * kicks and the order to quit meanwhile.  A lent loop has other things to do:
+ * the timerfd is left readable, so that the poll returns at once, again and
+ * again, and whatever else is ready is served.
  */
 
 #include <config.h>
@@ -22,7 +28,9 @@
 
 #include <ev.h>
 
+#include "engine/clock.h"
 #include "engine/loop.h"
+#include "engine/spin.h"
 #include "engine/thread.h"
 
 struct loop {
@@ -34,6 +42,8 @@ struct loop {
   ev_io kick, timer;
   ev_prepare first_turn; /* lent: finds out which thread it is */
   int kickfd, timerfd;
+  uint64_t spin_ns;
+  struct clock clock; /* the real one */
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
   /* Where it is counted; the loop's thread.  The id tells the thread from a
@@ -44,11 +54,55 @@ struct loop {
   _Atomic bool kicked;
   _Atomic bool quit;
 
+  bool alarm_is_stale;          /* the loop's thread, in a callback */
+  _Atomic uint64_t deadline_ns; /* wake_lock to write */
+
   /* Only the wake-up itself is under the lock: after loop_stop a lent loop
    * may be gone. */
   pthread_mutex_t wake_lock;
   bool open; /* wake_lock */
 };
+
+/* The loop in whose callback this thread is.  It is awake: the timerfd is set
+ * when the callback ends, once for all the deadlines that came up in it. */
+static __thread struct loop *turning;
+
+static void
+set_alarm_locked (struct loop *loop)
+{
+  uint64_t alarm_ns
+      = spin_alarm_ns (atomic_load (&loop->deadline_ns), loop->spin_ns);
+  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
+
+  if (alarm_ns != UINT64_MAX) {
+    when.it_value.tv_sec = (time_t)(alarm_ns / 1000000000);
+    when.it_value.tv_nsec = (long)(alarm_ns % 1000000000);
+  }
+  if (loop->open)
+    timerfd_settime (loop->timerfd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* Around what is called from libev.  Returns what was there before. */
+static struct loop *
+turn_begin (struct loop *loop)
+{
+  struct loop *outer = turning;
+
+  turning = loop;
+  return outer;
+}
+
+static void
+turn_end (struct loop *loop, struct loop *outer)
+{
+  turning = outer;
+  if (!loop->alarm_is_stale)
+    return;
+  loop->alarm_is_stale = false;
+  pthread_mutex_lock (&loop->wake_lock);
+  set_alarm_locked (loop);
+  pthread_mutex_unlock (&loop->wake_lock);
+}
 
 static void
 turn_kicked (struct loop *loop)
@@ -83,7 +137,7 @@ wake (struct loop *loop)
 static void
 kick_cb (struct ev_loop *ev, ev_io *w, int revents)
 {
-  struct loop *loop = w->data;
+  struct loop *loop = w->data, *outer;
   uint64_t nr_kicks;
 
   mark_thread (loop);
@@ -93,7 +147,9 @@ kick_cb (struct ev_loop *ev, ev_io *w, int revents)
     ev_break (ev, EVBREAK_ALL);
     return;
   }
+  outer = turn_begin (loop);
   turn_kicked (loop);
+  turn_end (loop, outer);
 }
 
 static void
@@ -104,18 +160,53 @@ first_turn_cb (struct ev_loop *ev, ev_prepare *w, int revents)
   ev_prepare_stop (ev, w);
 }
 
+static enum spin
+look (struct loop *loop)
+{
+  return spin_look (clock_now_ns (&loop->clock),
+                    atomic_load (&loop->deadline_ns), loop->spin_ns);
+}
+
+/* An own thread's: wait for the deadline if it is near.  True: it has come. */
+static bool
+spin_until_due (struct loop *loop)
+{
+  enum spin spin;
+
+  do {
+    if (atomic_load_explicit (&loop->quit, memory_order_relaxed))
+      return false; /* the kick that says so is on its way */
+    if (atomic_load_explicit (&loop->kicked, memory_order_relaxed))
+      turn_kicked (loop);
+    spin = look (loop);
+    if (spin == SPIN_WAIT)
+      spin_relax ();
+  } while (spin == SPIN_WAIT);
+  return spin == SPIN_DUE;
+}
+
 static void
 timer_cb (struct ev_loop *ev, ev_io *w, int revents)
 {
-  struct loop *loop = w->data;
+  struct loop *loop = w->data, *outer;
   uint64_t nr_expirations;
 
   mark_thread (loop);
+  if (loop->kind == LOOP_LENT && look (loop) == SPIN_WAIT)
+    return; /* unread: the next poll does not sleep */
   /* Read before looking: a deadline set meanwhile makes the fd readable
    * again. */
   if (read (loop->timerfd, &nr_expirations, sizeof nr_expirations) < 0)
     return; /* EAGAIN: the deadline was moved after the poll */
-  loop->ops->timer_due (loop->opaque);
+  outer = turn_begin (loop);
+  loop->alarm_is_stale = true; /* it has gone off, perhaps for nothing */
+  if (loop->kind == LOOP_LENT)
+    loop->ops->timer_due (loop->opaque);
+  else {
+    while (spin_until_due (loop))
+      loop->ops->timer_due (loop->opaque);
+  }
+  turn_end (loop, outer);
 }
 
 static void *
@@ -135,7 +226,7 @@ loop_thread (void *opaque)
 
 struct loop *
 loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
-            const struct loop_ops *ops, void *opaque)
+            uint64_t spin_ns, const struct loop_ops *ops, void *opaque)
 {
   struct loop *loop = calloc (1, sizeof *loop);
 
@@ -148,6 +239,9 @@ loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
   loop->kind = kind;
   loop->ev = ev;
   loop->index = index;
+  loop->spin_ns = spin_ns;
+  clock_init_real (&loop->clock);
+  atomic_init (&loop->deadline_ns, UINT64_MAX);
   loop->ops = ops;
   loop->opaque = opaque;
   loop->kickfd = -1;
@@ -229,6 +323,7 @@ loop_start (struct loop *loop)
   atomic_store (&loop->kicked, false);
   atomic_store (&loop->quit, false);
   loop->thread_slot = NULL;
+  loop->alarm_is_stale = false;
   ev_io_init (&loop->kick, kick_cb, loop->kickfd, EV_READ);
   loop->kick.data = loop;
   ev_io_start (loop->ev, &loop->kick);
@@ -312,20 +407,14 @@ loop_kick (struct loop *loop)
 void
 loop_set_deadline (struct loop *loop, uint64_t deadline_ns)
 {
-  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
-
   if (loop->kind == LOOP_MANUAL)
     return;
-  if (deadline_ns != UINT64_MAX) {
-    /* All zeros would disarm instead of firing at once. */
-    if (deadline_ns == 0)
-      deadline_ns = 1;
-    when.it_value.tv_sec = (time_t)(deadline_ns / 1000000000);
-    when.it_value.tv_nsec = (long)(deadline_ns % 1000000000);
-  }
   pthread_mutex_lock (&loop->wake_lock);
-  if (loop->open)
-    timerfd_settime (loop->timerfd, TFD_TIMER_ABSTIME, &when, NULL);
+  atomic_store (&loop->deadline_ns, deadline_ns);
+  if (turning == loop)
+    loop->alarm_is_stale = true;
+  else
+    set_alarm_locked (loop);
   pthread_mutex_unlock (&loop->wake_lock);
 }
 

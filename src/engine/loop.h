@@ -23,10 +23,11 @@ struct loop_ops {
   void (*timer_due) (void *opaque); /* the deadline has passed */
 };
 
-/* EV is the lent loop, else NULL.  INDEX names the thread. */
+/* EV is the lent loop, else NULL.  INDEX names the thread.  SPIN_NS before each
+ * deadline the loop wakes up and does not sleep until it has come. */
 struct loop *loop_alloc (enum loop_kind kind, struct ev_loop *ev,
-                         unsigned index, const struct loop_ops *ops,
-                         void *opaque);
+                         unsigned index, uint64_t spin_ns,
+                         const struct loop_ops *ops, void *opaque);
 void loop_free (struct loop *loop);
 
 /* 0 or -errno.  Own: start the thread.  Lent: the loop's thread calls. */

@@ -29,6 +29,7 @@ START_TEST (defaults_are_in_force_until_set)
     { "hw_queue_depth", 64 },
     { "irqmode", IRQMODE_NONE },
     { "completion_nsec", 10000 },
+    { "spin_ns", 0 },
     { "io_timeout", 0 },
     { "iostats", 0 },
     { "rotational", 0 },
