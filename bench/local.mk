@@ -19,7 +19,7 @@ bench_libring_la_LIBADD = src/libblkmq.la
 bench_libring_la_LDFLAGS = $(AM_LDFLAGS) -avoid-version -shared -rpath /nowhere
 
 if !SANITIZER
-noinst_PROGRAMS += bench/engine
+noinst_PROGRAMS += bench/engine bench/timer
 bench_engine_SOURCES = \
 	bench/engine.c \
 	bench/engine.h \
@@ -27,6 +27,8 @@ bench_engine_SOURCES = \
 	bench/engine-settings.c \
 	bench/ring-driver.h
 bench_engine_LDADD = bench/libring.la src/libblkmq.la $(EV_LIBS)
+bench_timer_SOURCES = bench/timer.c
+bench_timer_LDADD = src/libblkmq.la
 endif
 
 noinst_PROGRAMS += bench/nbd-pipeline

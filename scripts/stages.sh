@@ -424,5 +424,6 @@ dev_bench ()
   build_tree build
   "$top/bench/servers" "$@" || status=$?
   "$top/build/bench/engine" --json "$top/build/bench/engine.json" || status=$?
+  "$top/build/bench/timer" --json "$top/build/bench/timer.json" || status=$?
   exit "$status"
 }
