@@ -87,6 +87,8 @@ unit_tests = \
 	tests/unit/test-dispatch \
 	tests/unit/test-freeze \
 	tests/unit/test-interleave \
+	tests/unit/test-histogram \
+	tests/unit/test-iostats \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
 	tests/unit/test-mistakes \
@@ -95,6 +97,7 @@ unit_tests = \
 	tests/unit/test-merge \
 	tests/unit/test-sched \
 	tests/unit/test-module \
+	tests/unit/test-spin \
 	tests/unit/test-split \
 	tests/unit/test-stats \
 	tests/unit/test-store \
@@ -164,6 +167,12 @@ tests_unit_test_tags_CFLAGS = $(unit_cflags)
 tests_unit_test_tags_LDADD = $(harness_libs)
 tests_unit_test_timeout_CFLAGS = $(unit_cflags)
 tests_unit_test_timeout_LDADD = $(harness_libs)
+tests_unit_test_histogram_CFLAGS = $(unit_cflags)
+tests_unit_test_histogram_LDADD = $(harness_libs)
+tests_unit_test_iostats_CFLAGS = $(unit_cflags)
+tests_unit_test_iostats_LDADD = $(harness_libs)
+tests_unit_test_spin_CFLAGS = $(unit_cflags)
+tests_unit_test_spin_LDADD = $(harness_libs)
 tests_unit_test_timer_CFLAGS = $(unit_cflags)
 tests_unit_test_timer_LDADD = $(harness_libs)
 

@@ -415,6 +415,16 @@ START_TEST (completion_nsec_needs_the_timer)
 }
 END_TEST
 
+START_TEST (spin_ns_needs_the_timer)
+{
+  set ("size", "1G");
+  set ("irqmode", "softirq");
+  set ("spin_ns", "0"); /* the default, yet it was asked for */
+  check_fails ("spin_ns=0: contradicts irqmode=softirq; needs "
+               "irqmode=timer");
+}
+END_TEST
+
 START_TEST (completion_nsec_with_the_timer)
 {
   set ("completion_nsec", "3600s");
@@ -503,6 +513,7 @@ main (void)
   tcase_add_test (tcase, required_keys_of_the_driver_are_asked_for);
   tcase_add_test (tcase, max_sectors_is_whole_blocks);
   tcase_add_test (tcase, completion_nsec_needs_the_timer);
+  tcase_add_test (tcase, spin_ns_needs_the_timer);
   tcase_add_test (tcase, completion_nsec_with_the_timer);
   tcase_add_test (tcase, check_may_be_repeated);
 
