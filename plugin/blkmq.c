@@ -136,6 +136,7 @@ static void
 plugin_cleanup (void)
 {
   blkmq_disk_remove (disk);
+  log_stats ();
 }
 
 /* Also without cleanup, when the configuration had an error.  nbdkit does not

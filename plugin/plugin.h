@@ -22,6 +22,9 @@ extern const struct blkmq_limits *limits;
 void print_help (char *buf, size_t buf_bytes);
 void print_dump (void);
 
+/* stats.c: into the debug log. */
+void log_stats (void);
+
 /* request.c: nbdkit's callbacks of these names.  HANDLE is the connection's
  * submitter. */
 int plugin_pread (void *handle, void *buf, uint32_t count, uint64_t offset,

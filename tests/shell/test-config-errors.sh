@@ -75,6 +75,9 @@ size=1X | size=1X | suffixes b s k M G T P E
 1G irqmode=timer completion_nsec=1.5ns | nsec=1.5ns | suffixes ns us ms s
 1G irqmode=timer completion_nsec=1.5 | completion_nsec=1.5 | suffixes ns us ms s
 1G irqmode=timer completion_nsec=9999999s | completion_nsec=9999999s | from 0 to
+1G spin_ns=10us | spin_ns=10us | irqmode=none | irqmode=timer
+1G irqmode=timer spin_ns=2ms | spin_ns=2ms | from 0 to 1000000
+1G iostats=maybe | iostats=maybe | not a boolean
 1G io_timeout=abc | io_timeout=abc | suffixes ns us ms s
 1G io_timeout=10us | io_timeout=10us | ms
 1G io_timeout=-1 | io_timeout=-1 | from 0 to
