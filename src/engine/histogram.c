@@ -57,7 +57,7 @@ nearest_rank (double percent, uint64_t nr)
   double exact = percent * (double)nr / 100;
   uint64_t rank = (uint64_t)exact;
 
-  /* 99.9 has no exact double: what it is off must not make a rank. */
+  /* 2.22 has no exact double: what it is off must not make a rank. */
   if (exact - (double)rank > exact * 1e-12)
     rank++;
   return rank > 0 ? rank : 1;

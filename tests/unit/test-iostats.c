@@ -310,6 +310,29 @@ START_TEST (test_busy_while_anything_is_in_flight)
 }
 END_TEST
 
+/* A driver that keeps what was aborted long ago keeps a tag, and nobody waits
+ * for it. */
+START_TEST (test_not_busy_with_what_was_answered)
+{
+  struct bed *bed = bed_start ("iostats=1");
+  struct test_io t, next;
+
+  test_io_submit_early (&t, bed, 0);
+  bed_pass (bed, 1 * MS);
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &t.io), 1);
+  bed_pass (bed, 1 * SECOND);
+  assert_busy (bed, 1 * MS, 1);
+  test_io_submit (&next, bed, 0);
+  assert_busy (bed, 1 * MS, 1);
+  bed_pass (bed, 2 * MS);
+  issue_complete (&bed->script, 1, BLKMQ_STS_OK);
+  assert_busy (bed, 3 * MS, 2);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  assert_busy (bed, 3 * MS, 2);
+  bed_stop (bed);
+}
+END_TEST
+
 /* Shorter than a step: a whole one or none, and on average right. */
 START_TEST (test_busy_is_right_on_average_for_short_requests)
 {
@@ -434,6 +457,7 @@ make_suite (void)
   tcase_add_test (tcase,
                   test_mean_and_busy_time_are_right_at_1_s_and_at_half_a_ms);
   tcase_add_test (tcase, test_busy_while_anything_is_in_flight);
+  tcase_add_test (tcase, test_not_busy_with_what_was_answered);
   tcase_add_test (tcase, test_busy_is_right_on_average_for_short_requests);
   return suite;
 }
