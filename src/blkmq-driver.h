@@ -37,7 +37,7 @@ typedef uint64_t blkmq_token;
  */
 struct blkmq_request {
   enum blkmq_op op;
-  uint32_t flags;        /* BLKMQ_IO_FUA, BLKMQ_IO_NOUNMAP */
+  uint32_t flags;        /* BLKMQ_IO_FUA (limits.fua only), _NOUNMAP */
   uint64_t offset_bytes; /* 0 for a flush */
   uint64_t bytes;        /* 0 for a flush */
   struct blkmq_hctx *hctx;
@@ -139,7 +139,7 @@ struct blkmq_driver {
   /* Required.  Set up a disk: read CONFIG, store the state in DRIVER_DATA,
    * adjust LIMITS (filled in from the configuration; only make them tighter,
    * except max_discard_bytes and max_write_zeroes_bytes, which are 0 and are
-   * the driver's to set, and volatile_cache).
+   * the driver's to set, and volatile_cache and fua, likewise).
    * Thread: the one that allocates the disk.  May block. */
   int (*open) (const struct blkmq_config *config, uint64_t seed,
                struct blkmq_limits *limits, void **driver_data,

@@ -177,7 +177,10 @@ struct blkmq_limits {
   uint64_t max_write_zeroes_bytes; /* one request's; 0: not supported */
   bool rotational;
   bool read_only;
-  bool volatile_cache; /* a flush does something */
+  /* What was answered may be lost until a flush (or FUA) makes it durable.
+   * Without it BLKMQ_IO_PREFLUSH and BLKMQ_IO_FUA mean nothing. */
+  bool volatile_cache;
+  bool fua; /* the driver does FUA itself; never without volatile_cache */
 };
 
 /* blkmq_disk_alloc builds a disk from CONFIG (which stays the caller's):
@@ -251,12 +254,19 @@ enum blkmq_op {
 
 BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
 
-#define BLKMQ_IO_FUA (1u << 0)     /* durable when answered */
+#define BLKMQ_IO_FUA (1u << 0)     /* durable when answered; reads ignore it */
 #define BLKMQ_IO_NOUNMAP (1u << 1) /* write zeroes: leave no hole */
-#define BLKMQ_IO_NOWAIT (1u << 2)  /* no free tag: AGAIN instead of waiting */
+/* No free tag: AGAIN instead of waiting.  What was let wait for a flush
+ * (PREFLUSH) then waits for its tag as well. */
+#define BLKMQ_IO_NOWAIT (1u << 2)
 #define BLKMQ_IO_RESERVED                                                      \
   (1u << 3) /* use a reserved tag; INVAL if the driver                         \
              * has none */
+/* Writes and flushes only: all that was answered before this was submitted, on
+ * any hctx, is durable before the data is written.  The kernel's REQ_PREFLUSH;
+ * an empty write (at 0) with it is a flush.  If that flush fails the write is
+ * not done and has its status. */
+#define BLKMQ_IO_PREFLUSH (1u << 4)
 
 /* Priority, for schedulers that know it (mq-deadline): the kernel's classes,
  * IOPRIO_CLASS_*.  Without a scheduler it means nothing.
@@ -290,7 +300,7 @@ struct blkmq_io {
   enum blkmq_op op;
   uint32_t flags; /* BLKMQ_IO_* */
   uint64_t offset_bytes;
-  uint64_t bytes; /* 0 only for a flush; else at least one logical block */
+  uint64_t bytes; /* 0 only for flushes; else at least one logical block */
   const struct iovec *segments; /* reads and writes: together BYTES long */
   unsigned nr_segments;
   uint8_t prio; /* enum blkmq_prio */
@@ -522,8 +532,11 @@ BLKMQ_PUBLIC const char *blkmq_cause_name (enum blkmq_cause cause);
 
 /* Counters since start.  ios, bytes and errors count requests that were
  * answered; an io that never became a request (bad bounds, aborted while
- * waiting for a tag) is in rejected.  Read while running they are each exact
- * but not of one instant.
+ * waiting for a tag or for a flush) or whose flush failed is in rejected.
+ * Read while running they are each exact but not of one instant.
+ *
+ * With a volatile cache the flushes that ios need are requests of the engine's,
+ * which count as any other on the hctx of the first io that shares them.
  */
 struct blkmq_stats {
   uint64_t ios[BLKMQ_NR_OPS];
@@ -548,6 +561,8 @@ struct blkmq_stats {
    * BLKMQ_HCTX_ANY gives the sum. */
   uint64_t time_ns[BLKMQ_NR_OPS];
   uint64_t busy_ns;
+  uint64_t flushes;           /* that the engine has made for ios */
+  uint64_t flushes_coalesced; /* that it has saved: more ios shared one */
 };
 
 /* Of one hctx, or of all with BLKMQ_HCTX_ANY.  -EINVAL: no such hctx. */

@@ -24,6 +24,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/elevator.h \
 	src/engine/enter.c \
 	src/engine/enter.h \
+	src/engine/flush.c \
+	src/engine/flush.h \
 	src/engine/freeze.c \
 	src/engine/freeze.h \
 	src/engine/handle.c \

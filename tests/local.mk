@@ -85,6 +85,8 @@ unit_tests = \
 	tests/unit/test-config-values \
 	tests/unit/test-disk \
 	tests/unit/test-dispatch \
+	tests/unit/test-flush \
+	tests/unit/test-flush-model \
 	tests/unit/test-freeze \
 	tests/unit/test-interleave \
 	tests/unit/test-histogram \
@@ -128,6 +130,10 @@ tests_unit_test_alloc_CFLAGS = $(unit_cflags)
 tests_unit_test_alloc_LDADD = $(harness_libs)
 tests_unit_test_disk_CFLAGS = $(unit_cflags)
 tests_unit_test_disk_LDADD = $(harness_libs)
+tests_unit_test_flush_CFLAGS = $(unit_cflags)
+tests_unit_test_flush_LDADD = $(harness_libs)
+tests_unit_test_flush_model_CFLAGS = $(unit_cflags)
+tests_unit_test_flush_model_LDADD = $(harness_libs)
 tests_unit_test_freeze_CFLAGS = $(unit_cflags)
 tests_unit_test_freeze_LDADD = $(harness_libs)
 tests_unit_test_interleave_SOURCES = \

@@ -113,8 +113,9 @@ skeleton_do (struct skeleton *disk, struct blkmq_request *rq)
   switch (rq->op) {
   case BLKMQ_OP_READ:
   case BLKMQ_OP_WRITE:
-    /* BLKMQ_IO_FUA asks that the data is durable when we complete.  Here it
-     * always is; a device with a cache would have to write through.
+    /* A device with a cache of its own sets volatile_cache in open, and the
+     * engine then makes flushes for ios that must be durable; with fua as
+     * well, BLKMQ_IO_FUA in rq->flags asks us to write this one through.
      */
     copy (pos, rq);
     return BLKMQ_STS_OK;

@@ -17,6 +17,7 @@
 #include "engine/config.h"
 #include "engine/disk.h"
 #include "engine/elevator.h"
+#include "engine/flush.h"
 #include "engine/freeze.h"
 #include "engine/thread.h"
 
@@ -274,6 +275,7 @@ disk_free (struct blkmq_disk *disk)
     free (h);
   }
   tagset_put (disk->set);
+  flush_free (disk);
   if (disk->opened && disk->driver->close != NULL)
     disk->driver->close (disk->driver_data);
   pthread_cond_destroy (&disk->drained);
@@ -301,6 +303,8 @@ open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
     return r;
   }
   disk->opened = true;
+  /* Nothing to bypass. */
+  disk->limits.fua = disk->limits.fua && disk->limits.volatile_cache;
   return check_limits (&before, &disk->limits, disk->driver->name, error);
 }
 
@@ -340,6 +344,11 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   r = open_driver (disk, config, error);
   if (r < 0)
     goto free_disk;
+  r = flush_alloc (disk);
+  if (r < 0) {
+    error_set (error, r, "no memory for a disk");
+    goto free_disk;
+  }
   r = set != NULL ? join_tag_set (disk, set, config, error)
                   : make_tag_set (disk, config, error);
   if (r < 0)

@@ -35,6 +35,7 @@ struct blkmq_disk {
   const struct sched_ops *sched_ops; /* set->update_lock */
   struct clock own_clock;
   struct clock *clock;
+  struct flush_queue *flush; /* NULL: no volatile cache */
 
   _Atomic unsigned refs;
 

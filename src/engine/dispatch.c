@@ -24,6 +24,7 @@
 #include "engine/disk.h"
 #include "engine/dispatch.h"
 #include "engine/elevator.h"
+#include "engine/flush.h"
 #include "engine/io.h"
 #include "engine/merge.h"
 #include "engine/queue.h"
@@ -293,10 +294,15 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
   for (io = first; io != NULL; io = next) {
     next = io->priv.next;
     status = io_prepare (h->disk, io);
-    if (__builtin_expect (status != BLKMQ_STS_OK, 0))
-      io_reject (h, io, status);
-    else
-      dispatch_io (slot, h, io, &next, queue_only, &ring);
+    if (__builtin_expect (status != BLKMQ_STS_OK, 0)) {
+      if (status != IO_NEEDS_FLUSH) {
+        io_reject (h, io, status);
+        continue;
+      }
+      if (flush_begin (h, io))
+        continue;
+    }
+    dispatch_io (slot, h, io, &next, queue_only, &ring);
   }
   dispatch_end (slot, h, ring);
 }

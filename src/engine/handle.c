@@ -11,6 +11,7 @@
 
 #include "engine/disk.h"
 #include "engine/enter.h"
+#include "engine/flush.h"
 #include "engine/hctx.h"
 #include "engine/io.h"
 #include "engine/merge.h"
@@ -205,6 +206,7 @@ abort_all (struct thread_slot *slot, struct abort_match *match,
 {
   struct blkmq_disk *disk = match->submitter->disk;
 
+  match->nr += flush_abort (disk, is_waiting, opaque);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
     struct blkmq_hctx *h = disk_hctx (disk, i);
 

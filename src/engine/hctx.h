@@ -8,6 +8,7 @@
  *   set->lock             which disks a tag set has, what its pools are
  *   disk->control_lock    depths and states of freeze, quiesce, start, remove
  *   hctx->lock            queue, waiters, who runs
+ *   flush_queue->lock     who waits for which flush (flush.c); a leaf
  *   set->users_lock       the same disks, for those who wake the next in turn
  *   heap->lock            timers (timer.c)
  *   loop->wake_lock       waking the loop (loop.c)
@@ -137,6 +138,7 @@ struct blkmq_hctx {
   _Atomic uint64_t busy, requeues, merges;
   _Atomic uint64_t timeouts, timeouts_done, timeouts_reset, timeouts_held;
   _Atomic uint64_t stale_tokens, stale_handles;
+  _Atomic uint64_t flushes, flushes_coalesced;
 };
 
 static inline struct request_pool *

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 
+#include "engine/flush.h"
 #include "engine/io.h"
 #include "engine/iostat.h"
 #include "engine/sync.h"
@@ -42,7 +43,7 @@ check_range (const struct blkmq_limits *limits, const struct blkmq_io *io)
 {
   uint64_t mask = limits->logical_block_bytes - 1;
 
-  if (io->bytes == 0 || io->offset_bytes > limits->size_bytes
+  if (io->offset_bytes > limits->size_bytes
       || io->bytes > limits->size_bytes - io->offset_bytes)
     return BLKMQ_STS_INVAL;
   if (io->offset_bytes & mask)
@@ -146,6 +147,32 @@ can_split (const struct blkmq_limits *limits, struct blkmq_io *io)
   return true;
 }
 
+/* An io without a range: is it a flush? */
+static enum blkmq_status
+check_empty (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  if (io->bytes != 0 || io->offset_bytes != 0)
+    return BLKMQ_STS_INVAL;
+  if (io->op == BLKMQ_OP_FLUSH)
+    return limits->volatile_cache ? IO_NEEDS_FLUSH : BLKMQ_STS_OK;
+  /* The kernel's form of it. */
+  return io->op == BLKMQ_OP_WRITE && (io->flags & BLKMQ_IO_PREFLUSH)
+             ? IO_NEEDS_FLUSH
+             : BLKMQ_STS_INVAL;
+}
+
+/* An io with PREFLUSH or FUA: does the driver need help with it? */
+static enum blkmq_status
+check_sequence (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  if ((io->flags & BLKMQ_IO_PREFLUSH) && io->op != BLKMQ_OP_WRITE)
+    return BLKMQ_STS_INVAL;
+  if (!limits->volatile_cache || io->op == BLKMQ_OP_READ)
+    return BLKMQ_STS_OK;
+  return (io->flags & BLKMQ_IO_PREFLUSH) || !limits->fua ? IO_NEEDS_FLUSH
+                                                         : BLKMQ_STS_OK;
+}
+
 enum blkmq_status
 io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
 {
@@ -161,9 +188,8 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
     return BLKMQ_STS_INVAL;
   if ((io->flags & BLKMQ_IO_RESERVED) && disk->driver->nr_reserved_tags == 0)
     return BLKMQ_STS_INVAL;
-  if (io->op == BLKMQ_OP_FLUSH)
-    return io->bytes == 0 && io->offset_bytes == 0 ? BLKMQ_STS_OK
-                                                   : BLKMQ_STS_INVAL;
+  if (io->op == BLKMQ_OP_FLUSH || io->bytes == 0)
+    return check_empty (limits, io);
   status = check_range (limits, io);
   if (status != BLKMQ_STS_OK)
     return status;
@@ -184,6 +210,8 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
     io->priv.nr_not_given_back = 1;
     io->priv.first_error = BLKMQ_STS_OK;
   }
+  if (__builtin_expect (io->flags & (BLKMQ_IO_PREFLUSH | BLKMQ_IO_FUA), 0))
+    return check_sequence (limits, io);
   return BLKMQ_STS_OK;
 }
 
@@ -203,7 +231,11 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   rq->driver_data = h->driver_data;
 
   rq->op = io->op;
-  rq->flags = io->flags & IO_REQUEST_FLAGS;
+  /* Without a cache FUA means nothing, and what the driver cannot do is done by
+   * a flush. */
+  rq->flags = io->flags
+              & (h->disk->limits.fua ? IO_REQUEST_FLAGS
+                                     : IO_REQUEST_FLAGS & ~BLKMQ_IO_FUA);
   rq->offset_bytes = io->priv.next_offset_bytes;
   rq->segment = io->priv.next_segment;
   rq->skip_bytes = io->priv.next_skip_bytes;
@@ -248,13 +280,53 @@ call_give_back (struct blkmq_io *io)
   slot->in_callback--;
 }
 
+void
+io_end_sequence (struct blkmq_io *io, enum blkmq_status status)
+{
+  bool early = io->give_back != NULL;
+
+  call_end_io (io, status);
+  /* Each side leaves its bit, and the second one gives back. */
+  if (early
+      && (__atomic_fetch_or (&io->priv.state, IO_SEQ_ENDED, __ATOMIC_ACQ_REL)
+          & IO_DATA_BACK))
+    call_give_back (io);
+}
+
+static bool
+has_postflush (const struct blkmq_io *io)
+{
+  return __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_POSTFLUSH;
+}
+
+/* The data of the whole io was answered. */
+static void
+answer (struct blkmq_io *io, enum blkmq_status status)
+{
+  if (has_postflush (io))
+    flush_data_answered (io, status);
+  else
+    call_end_io (io, status);
+}
+
+/* The data of the whole io is back. */
+static void
+give_back (struct blkmq_io *io)
+{
+  if (has_postflush (io)
+      && !(__atomic_fetch_or (&io->priv.state, IO_DATA_BACK, __ATOMIC_ACQ_REL)
+           & IO_SEQ_ENDED))
+    return;
+  call_give_back (io);
+}
+
 /* The last one out answers, with the first error of any part. */
 static void
 answer_one (struct blkmq_io *io)
 {
   if (__atomic_sub_fetch (&io->priv.nr_unanswered, 1, __ATOMIC_ACQ_REL) == 0)
-    call_end_io (io, (enum blkmq_status)__atomic_load_n (&io->priv.first_error,
-                                                         __ATOMIC_RELAXED));
+    answer (io, (enum blkmq_status)__atomic_load_n (&io->priv.first_error,
+                                                    __ATOMIC_RELAXED));
 }
 
 static void
@@ -297,8 +369,14 @@ io_parts_end (struct blkmq_io *io, enum blkmq_status status)
 void
 io_answer_part (struct blkmq_io *io, enum blkmq_status status)
 {
-  if (!io_is_split (io)) {
+  uint32_t state = __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED);
+
+  if (__builtin_expect (!(state & (IO_SPLIT | IO_POSTFLUSH)), 1)) {
     call_end_io (io, status);
+    return;
+  }
+  if (!(state & IO_SPLIT)) {
+    flush_data_answered (io, status);
     return;
   }
   note_error (io, status);
@@ -311,7 +389,7 @@ io_give_back_part (struct blkmq_io *io)
   if (!io_is_split (io)
       || __atomic_sub_fetch (&io->priv.nr_not_given_back, 1, __ATOMIC_ACQ_REL)
              == 0)
-    call_give_back (io);
+    give_back (io);
 }
 
 void
@@ -330,7 +408,8 @@ io_reject (struct blkmq_hctx *h, struct blkmq_io *io, enum blkmq_status status)
 {
   bool early = io->give_back != NULL;
 
-  count (&h->rejected[status]);
+  if (status != BLKMQ_STS_OK)
+    count (&h->rejected[status]);
   io_has_tags (io);
   if (io_is_split (io)) {
     io_parts_end (io, status);

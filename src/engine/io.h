@@ -13,6 +13,14 @@
 /* io->priv.state: bits, set by atomic operations.  0 before io_prepare. */
 #define IO_SPLIT (1u << 0)   /* several requests: nr_unanswered counts */
 #define IO_ABORTED (1u << 1) /* no more parts are to start */
+/* Of the flush machinery (flush.c). */
+#define IO_POSTFLUSH (1u << 2) /* the data's answer is not the caller's yet */
+#define IO_WRITTEN (1u << 3)   /* the data was answered, and all went well */
+#define IO_SEQ_ENDED (1u << 4) /* IO_POSTFLUSH: end_io has returned */
+#define IO_DATA_BACK (1u << 5) /* IO_POSTFLUSH: all parts were given back */
+
+/* What io_prepare says of an io that is in order and is flush_begin's. */
+#define IO_NEEDS_FLUSH ((enum blkmq_status)BLKMQ_NR_STATUSES)
 
 /* The flags that a request has from its io. */
 #define IO_REQUEST_FLAGS (BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP)
@@ -23,14 +31,27 @@ io_is_split (const struct blkmq_io *io)
   return __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_SPLIT;
 }
 
+static inline bool
+io_is_written (const struct blkmq_io *io)
+{
+  return __atomic_load_n (&io->priv.state, __ATOMIC_RELAXED) & IO_WRITTEN;
+}
+
+static inline void
+io_mark (struct blkmq_io *io, uint32_t bits)
+{
+  __atomic_or_fetch (&io->priv.state, bits, __ATOMIC_RELAXED);
+}
+
 /* The most bytes that one request of this operation may carry. */
 uint64_t io_max_bytes (const struct blkmq_limits *limits, enum blkmq_op op);
 
 /* Make IO ready: check it against the limits and set the cursor to its start.
- * Anything but OK: it must be ended with io_reject. */
+ * Anything but OK and IO_NEEDS_FLUSH: it must be ended with io_reject. */
 enum blkmq_status io_prepare (struct blkmq_disk *disk, struct blkmq_io *io);
 
-/* End an io of which no part has started and no more will. */
+/* End an io of which no part has started and no more will.  With OK that is an
+ * io that needed none. */
 void io_reject (struct blkmq_hctx *h, struct blkmq_io *io,
                 enum blkmq_status status);
 
@@ -55,6 +76,10 @@ bool io_is_aborted (const struct blkmq_io *io);
 
 /* A part's status is decided: answer the caller if it was the last. */
 void io_answer_part (struct blkmq_io *io, enum blkmq_status status);
+
+/* The end of an io that is IO_POSTFLUSH, its data answered: give_back follows
+ * when the data is back as well. */
+void io_end_sequence (struct blkmq_io *io, enum blkmq_status status);
 
 /* A part of an io with a give_back is back. */
 void io_give_back_part (struct blkmq_io *io);

@@ -75,6 +75,8 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   stats->stale_tokens += get (&h->stale_tokens);
   stats->stale_handles += get (&h->stale_handles);
   iostat_add_times (h, stats);
+  stats->flushes += get (&h->flushes);
+  stats->flushes_coalesced += get (&h->flushes_coalesced);
   hctx_let_go (slot, h, hold);
 }
 

@@ -23,6 +23,7 @@
 #include "engine/disk.h"
 #include "engine/elevator.h"
 #include "engine/enter.h"
+#include "engine/flush.h"
 #include "engine/queue.h"
 #include "engine/tagset.h"
 
@@ -360,6 +361,7 @@ use_hctxs (struct update *update, struct blkmq_disk *disk)
   if (update->nr_hw_queues != update->old_nr_hw_queues) {
     for (struct blkmq_submitter *s = disk->submitters; s != NULL; s = s->next)
       submitter_bind_locked (s);
+    flush_rebind (disk);
   }
   pthread_mutex_unlock (&disk->control_lock);
 }

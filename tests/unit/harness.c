@@ -210,7 +210,8 @@ scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
     limits->max_transfer_bytes = script->max_transfer_bytes;
   if (script->max_segments != 0)
     limits->max_segments = script->max_segments;
-  limits->volatile_cache = true;
+  limits->volatile_cache = script->volatile_cache;
+  limits->fua = script->fua;
   *driver_data = script;
   return script->open_error;
 }

@@ -120,6 +120,7 @@ struct script {
   const char *driver; /* "scripted"; or one of the others below */
   uint32_t max_transfer_bytes, max_segments;
   uint64_t max_discard_bytes, max_write_zeroes_bytes;
+  bool volatile_cache, fua;
   int open_error;
   bool open_fails_late;       /* having stored its state */
   unsigned fail_init_hctx;    /* the n-th call, from 1 */

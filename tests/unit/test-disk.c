@@ -109,8 +109,26 @@ START_TEST (test_disk_tells_what_it_is)
   ck_assert_str_eq (blkmq_disk_driver_name (bed->disk), "scripted");
   ck_assert_uint_eq (limits->size_bytes, 12345);
   ck_assert_uint_eq (limits->logical_block_bytes, 4096);
-  ck_assert (limits->rotational && limits->read_only && limits->volatile_cache);
+  ck_assert (limits->rotational && limits->read_only);
+  ck_assert (!limits->volatile_cache && !limits->fua);
   bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_fua_needs_a_volatile_cache)
+{
+  for (unsigned i = 0; i < 4; i++) {
+    struct bed *bed = bed_alloc ();
+    const struct blkmq_limits *limits;
+
+    bed->script.volatile_cache = i & 1;
+    bed->script.fua = i & 2;
+    bed_open (bed, "");
+    limits = blkmq_disk_limits (bed->disk);
+    ck_assert_int_eq (limits->volatile_cache, (i & 1) != 0);
+    ck_assert_int_eq (limits->fua, i == 3);
+    bed_stop (bed);
+  }
 }
 END_TEST
 
@@ -226,6 +244,7 @@ make_suite (void)
   tcase_add_test (tcase, test_limits_that_make_no_sense_are_refused);
   tcase_add_test (tcase, test_disk_never_started_is_freed);
   tcase_add_test (tcase, test_disk_tells_what_it_is);
+  tcase_add_test (tcase, test_fua_needs_a_volatile_cache);
   tcase_add_test (tcase, test_driver_without_extents_is_all_data);
 
   tcase = harness_case (suite, "start");

@@ -936,6 +936,7 @@ START_TEST (test_sync_forms_return_the_status)
           BLKMQ_OP_DISCARD, BLKMQ_OP_WRITE_ZEROES, BLKMQ_OP_READ };
 
   bed->script.on_queue = fails_for_block_9;
+  bed->script.volatile_cache = bed->script.fua = true;
   bed_open_threads (bed, "irqmode=softirq");
   ck_assert_int_eq (blkmq_read (bed->submitter, data, sizeof data, 512), 0);
   ck_assert_int_eq (

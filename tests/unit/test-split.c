@@ -302,11 +302,14 @@ END_TEST
 
 START_TEST (test_flags_reach_the_driver)
 {
-  struct bed *bed
-      = start_storing (checks_and_completes, 0, 0, 1 << 20, "max_sectors=1");
+  struct bed *bed = bed_alloc ();
   static char data[2 * BLOCK_BYTES];
   struct test_io t;
 
+  bed->script.on_queue = checks_and_completes;
+  bed->script.opaque = bed;
+  bed->script.volatile_cache = bed->script.fua = true;
+  bed_open (bed, "max_sectors=1");
   test_io_init (&t, bed, BLKMQ_OP_WRITE, 0);
   t.segment = (struct iovec){ data, sizeof data };
   t.io.bytes = sizeof data;
