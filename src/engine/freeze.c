@@ -139,9 +139,11 @@ any_taken_of (struct blkmq_hctx *h,
       /* With a scheduler the tag set's tags are driver tags. */
       if (pool != hctx_pool (h) && word_is_free (word))
         continue;
-      /* A tag of another hctx may still look like ours until that one has
+      /* Where the pool is ours alone every tag is, though it may not say so
+       * yet.  A tag of another hctx may still look like ours until that one has
        * begun to use it: one more look. */
-      if (request_hctx (r) == h && fn (r, word, opaque))
+      if ((!pool->is_shared || request_hctx (r) == h)
+          && fn (r, word, opaque))
         wait = true;
     }
   }
