@@ -142,8 +142,7 @@ any_taken_of (struct blkmq_hctx *h,
       /* Where the pool is ours alone every tag is, though it may not say so
        * yet.  A tag of another hctx may still look like ours until that one has
        * begun to use it: one more look. */
-      if ((!pool->is_shared || request_hctx (r) == h)
-          && fn (r, word, opaque))
+      if ((!pool->is_shared || request_hctx (r) == h) && fn (r, word, opaque))
         wait = true;
     }
   }

@@ -229,7 +229,7 @@ inline hctx_run ()
   :: else ->
      running = 1;
      do
-     :: nr_queued == 0 -> unwatch (); end_of_run (); 
+     :: nr_queued == 0 -> unwatch (); end_of_run ();
      :: nr_queued > 0 && stalled -> end_of_run ();
      :: nr_queued > 0 && !stalled ->
         pop ();
