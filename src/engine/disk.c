@@ -266,6 +266,11 @@ init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
 static void
 disk_free (struct blkmq_disk *disk)
 {
+  if (disk->set != NULL) {
+    /* No sooner: until now references held some of them. */
+    tagset_reap_disk (disk->set, disk);
+    tagset_del_disk (disk->set, disk);
+  }
   while (disk->nr_hctxs > 0) {
     struct blkmq_hctx *h = disk->hctxs[--disk->nr_hctxs];
 
@@ -433,19 +438,21 @@ blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
 int
 blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
 {
-  unsigned i;
+  unsigned i, nr;
   int r = 0;
 
   pthread_mutex_lock (&disk->control_lock);
   assert (!disk->started && !disk->removed);
-  for (i = 0; i < disk->nr_hw_queues; i++) {
+  /* Those that an update has dropped as well: they may come back. */
+  nr = disk_nr_hctxs (disk);
+  for (i = 0; i < nr; i++) {
     r = loop_start (disk_hctx (disk, i)->loop);
     if (r < 0)
       break;
   }
   if (r < 0) {
-    error_set (error, r, "starting the thread of hctx %u of %u: %s", i,
-               disk->nr_hw_queues, strerror (-r));
+    error_set (error, r, "starting the thread of hctx %u of %u: %s", i, nr,
+               strerror (-r));
     while (i-- > 0)
       loop_stop (disk_hctx (disk, i)->loop);
   } else
@@ -461,7 +468,11 @@ blkmq_disk_remove (struct blkmq_disk *disk)
 
   pthread_mutex_lock (&disk->control_lock);
   remove = disk->started && !disk->removed;
-  disk->removed |= remove;
+  if (remove) {
+    disk->removed = true;
+    /* In one with that: who finds the disk removed relies on the flag. */
+    freeze_set_removed_locked (disk);
+  }
   pthread_mutex_unlock (&disk->control_lock);
   if (!remove)
     return;

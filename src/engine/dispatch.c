@@ -196,30 +196,34 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
               const struct blkmq_io *io, unsigned *flags)
 {
   struct request_pool *pool = hctx_pool (h);
+  bool reserved = io->flags & BLKMQ_IO_RESERVED;
+  struct request *r;
   int tag = NO_TAG;
 
-  if (__builtin_expect (!pool->is_shared, 1) || share_may_take (h))
-    tag = pool_get_tag (pool, slot->id, io->flags & BLKMQ_IO_RESERVED);
+  /* Reserved ones are nobody's share: they would wait for ordinary ones. */
+  if (__builtin_expect (!pool->is_shared, 1) || reserved || share_may_take (h))
+    tag = pool_get_tag (pool, slot->id, reserved);
   if (tag == NO_TAG) {
     *flags = atomic_load (&h->flags);
     return NULL;
   }
-  if (__builtin_expect (pool->is_shared, 0))
-    share_took (h);
+  r = pool_request (pool, (unsigned)tag);
+  if (__builtin_expect (pool->is_shared, 0) && !reserved)
+    share_took (h, r);
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
   if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED),
                         0)) {
-    pool_put_tag (pool, (unsigned)tag);
     if (pool->is_shared)
-      share_put (h);
+      share_put (h, r);
+    pool_put_tag (pool, (unsigned)tag);
     barrier_after_rmw ();
     hctx_notify_drain (h);
     /* Somebody may have looked for a tag while we had this one. */
     hctx_tag_was_put (h);
     return NULL;
   }
-  return pool_request (pool, (unsigned)tag);
+  return r;
 }
 
 /* A newcomer does not overtake those who wait for the same. */
@@ -228,7 +232,8 @@ nobody_waits (struct blkmq_hctx *h, const struct blkmq_io *io)
 {
   if (__builtin_expect (
           atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) == 0, 1))
-    return true;
+    return __builtin_expect (!hctx_pool (h)->is_shared, 1)
+           || share_is_free (h, io->flags);
   return atomic_load (&wait_list_of (h, io)->nr) == 0;
 }
 

@@ -73,22 +73,30 @@ try_get (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
   struct request_pool *tags = hctx_tag_pool (h);
   int tag;
 
-  if (tags->is_shared && !share_may_take (h))
+  if (tags->is_shared && !reserved && !share_may_take (h))
     return NO_TAG;
   tag = pool_get_tag (tags, slot->id, reserved);
-  if (tag != NO_TAG && tags->is_shared)
-    share_took (h);
+  if (tag != NO_TAG && tags->is_shared && !reserved)
+    share_took (h, pool_request (tags, (unsigned)tag));
   return tag;
 }
 
 static void
-put (struct blkmq_hctx *h, unsigned tag)
+put (struct blkmq_hctx *h, struct request_pool *tags, unsigned tag)
 {
-  struct request_pool *tags = hctx_tag_pool (h);
-
-  pool_put_tag (tags, tag);
   if (tags->is_shared)
-    share_put (h);
+    share_put (h, pool_request (tags, tag));
+  pool_put_tag (tags, tag);
+}
+
+/* A request keeps its driver tag while it is held, longer perhaps than the pool
+ * of that tag is in use. */
+static void
+set_driver_tag (struct blkmq_hctx *h, struct request *r, int tag)
+{
+  r->driver_tag = (int16_t)tag;
+  if (tag != NO_TAG)
+    r->driver_pool = hctx_tag_pool (h);
 }
 
 /* Be counted, or no more, among those who wait for a tag. */
@@ -124,7 +132,7 @@ elevator_get_tag_locked (struct thread_slot *slot, struct blkmq_hctx *h,
   if (r->pool->sched == NULL)
     return true;
   assert (r->driver_tag == NO_TAG);
-  r->driver_tag = (int16_t)get_locked (slot, h, request_is_reserved (r));
+  set_driver_tag (h, r, get_locked (slot, h, request_is_reserved (r)));
   return r->driver_tag != NO_TAG;
 }
 
@@ -136,7 +144,7 @@ elevator_put_tag (struct blkmq_hctx *h, struct request *r)
   if (__builtin_expect (tag == NO_TAG, 1))
     return;
   r->driver_tag = NO_TAG;
-  put (h, (unsigned)tag);
+  put (h, r->driver_pool, (unsigned)tag);
 }
 
 unsigned
@@ -167,12 +175,12 @@ elevator_next_locked (struct thread_slot *slot, struct blkmq_hctx *h)
     return NULL;
   r = sched_dispatch (sched, clock_coarse_ns (h->clock));
   if (r == NULL) { /* what there is waits for others to finish */
-    put (h, (unsigned)tag);
+    put (h, hctx_tag_pool (h), (unsigned)tag);
     barrier_after_rmw ();
     hctx_tag_was_put (h);
     return NULL;
   }
-  r->driver_tag = (int16_t)tag;
+  set_driver_tag (h, r, tag);
   return r;
 }
 

@@ -208,7 +208,7 @@ blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
 
   /* A tag that somebody has just taken is not seen to be ours before it is in
    * use; where others take tags as well, wait for that. */
-  if (hctx_pool (disk_hctx (disk, 0))->is_shared) {
+  if (disk->set->is_shared || disk->set->shared_bitmap) {
     for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
       thread_wait_dispatching (disk_hctx (disk, i));
   }
@@ -291,11 +291,15 @@ wait_released (struct blkmq_disk *disk)
 }
 
 void
+freeze_set_removed_locked (struct blkmq_disk *disk)
+{
+  set_flag (disk, HCTX_REMOVED);
+}
+
+void
 freeze_remove (struct blkmq_disk *disk)
 {
   struct thread_slot *slot = engine_enter_from_below ();
-
-  set_flag (disk, HCTX_REMOVED);
 
   /* From here no new request starts and no queue_rq.  Twice round the lists:
    * those who were dispatching may still have added to them. */
@@ -321,9 +325,9 @@ freeze_remove (struct blkmq_disk *disk)
   engine_leave_from_below (slot);
 
   wait_released (disk);
-  /* From here no other disk of the set looks at this one, or wakes it. */
-  tagset_del_disk (disk->set, disk);
-  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+  tagset_retire_disk (disk->set, disk);
+  /* From the last to the first: what waits moves from an hctx that was dropped
+   * to one with a lower index, and its mover goes with it. */
+  for (unsigned i = disk_nr_hctxs (disk); i-- > 0;)
     hctx_wait_gone (disk_hctx (disk, i));
-  tagset_reap_disk (disk->set, disk);
 }

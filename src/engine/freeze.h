@@ -8,8 +8,11 @@
 
 struct blkmq_disk;
 
-/* Answer everything, stop the driver and the loops, wait until only outside
- * references are left.  Once, and with no lock held: callbacks run. */
+/* From here no new request starts.  disk->control_lock. */
+void freeze_set_removed_locked (struct blkmq_disk *disk);
+
+/* Then: answer everything, stop the driver and the loops, wait until only
+ * outside references are left.  Once, and with no lock held: callbacks run. */
 void freeze_remove (struct blkmq_disk *disk);
 
 #endif /* BLKMQ_ENGINE_FREEZE_H */

@@ -247,11 +247,13 @@ hctx_wait_gone (struct blkmq_hctx *h)
 {
   const struct timespec pause = { 0, 100000 };
 
-  thread_wait_gone (h);
+  /* The pins first: whoever has one may leave a note when he lets go of it,
+   * and never the other way round. */
   while (atomic_load (&h->pins) > 0) {
     if (!yield_instead_of_sleep ("wait for pins"))
       nanosleep (&pause, NULL);
   }
+  thread_wait_gone (h);
 }
 
 /* ---- all requests ---- */

@@ -128,9 +128,10 @@ release (struct request *r)
     if (sched_finish (pool->sched, r))
       hctx_ask_run (h);
   }
-  pool_put_tag (pool, r->tag - pool->first_tag);
+  /* The share first: with the tag the request goes to its next taker. */
   if (__builtin_expect (pool->is_shared, 0))
-    share_put (h);
+    share_put (h, r);
+  pool_put_tag (pool, r->tag - pool->first_tag);
   barrier_after_rmw (); /* pairs with wait_append, freeze and removal */
   flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
   if (__builtin_expect (flags & (HCTX_FROZEN | HCTX_REMOVED), 0))

@@ -39,6 +39,7 @@ struct request {
   bool early;                   /* the io has a give_back: answer before it */
   bool accepted;            /* the driver has taken it once: deadline stays */
   _Atomic bool ends_inline; /* its hctx's */
+  _Atomic bool in_share;    /* counted by its hctx: share.c */
   uint8_t driver_status;    /* what blkmq_complete was given */
   uint8_t status;           /* the winner's */
   _Atomic uint8_t cause;    /* the winner's */
@@ -50,6 +51,7 @@ struct request {
 
   struct request_merge *merge; /* NULL: it merges nothing */
   struct sched_node sched;
+  struct request_pool *driver_pool; /* that driver_tag is of */
 
   /* Counters of the tag, written by whoever answers its request, which is one
    * thread at a time: no lock, no sharing between tags, read at any time. */

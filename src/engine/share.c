@@ -5,6 +5,8 @@
 
 #include <config.h>
 
+#include <limits.h>
+
 #include "engine/disk.h"
 #include "engine/share.h"
 #include "engine/tagset.h"
@@ -36,29 +38,48 @@ now_ns (struct blkmq_hctx *h)
   return clock_coarse_ns (h->clock);
 }
 
+/* Who is active, of which pool, and how many there are go together: an update
+ * may be changing the pool. */
 static void
 activate (struct blkmq_hctx *h)
 {
-  if (!atomic_load_explicit (&h->active, memory_order_relaxed)
-      && !atomic_exchange (&h->active, true))
-    atomic_fetch_add (&hctx_pool (h)->nr_active, 1);
+  if (__builtin_expect (atomic_load_explicit (&h->active, memory_order_relaxed),
+                        1))
+    return;
+  pthread_mutex_lock (&h->set->users_lock);
+  if (!atomic_load (&h->active)) {
+    atomic_store_explicit (&h->last_taken_ns, now_ns (h), memory_order_relaxed);
+    atomic_store (&h->active, true);
+    atomic_fetch_add (&hctx_tag_pool (h)->nr_active, 1);
+  }
+  pthread_mutex_unlock (&h->set->users_lock);
+}
+
+void
+share_leave_locked (struct blkmq_hctx *h)
+{
+  if (!atomic_load (&h->active))
+    return;
+  atomic_store (&h->active, false);
+  atomic_fetch_sub (&hctx_tag_pool (h)->nr_active, 1);
 }
 
 static bool
 retire_if_idle (struct blkmq_hctx *user, void *opaque)
 {
-  if (atomic_load (&user->active) && atomic_load (&user->nr_taken) == 0
-      && atomic_load (&user->nr_waiting) == 0
-      && now_ns (user) - atomic_load (&user->last_taken_ns) > SHARE_IDLE_NS
-      && atomic_exchange (&user->active, false))
-    atomic_fetch_sub (&hctx_pool (user)->nr_active, 1);
+  /* In this order: a time taken before NOW is not after it. */
+  uint64_t last_ns = atomic_load (&user->last_taken_ns);
+
+  if (atomic_load (&user->nr_taken) == 0 && atomic_load (&user->nr_waiting) == 0
+      && now_ns (user) - last_ns > SHARE_IDLE_NS)
+    share_leave_locked (user);
   return true;
 }
 
 static bool
 is_within_share (struct blkmq_hctx *h)
 {
-  struct request_pool *pool = hctx_pool (h);
+  struct request_pool *pool = hctx_tag_pool (h);
   unsigned nr_active = atomic_load (&pool->nr_active);
 
   if (nr_active <= 1)
@@ -81,19 +102,29 @@ share_may_take (struct blkmq_hctx *h)
 }
 
 void
-share_took (struct blkmq_hctx *h)
+share_took (struct blkmq_hctx *h, struct request *r)
 {
   atomic_fetch_add (&h->nr_taken, 1);
+  atomic_store (&r->in_share, true);
   atomic_store_explicit (&h->last_taken_ns, now_ns (h), memory_order_relaxed);
 }
 
 void
-share_put (struct blkmq_hctx *h)
+share_put (struct blkmq_hctx *h, struct request *r)
 {
-  atomic_fetch_sub (&h->nr_taken, 1);
+  if (atomic_exchange (&r->in_share, false))
+    atomic_fetch_sub (&h->nr_taken, 1);
 }
 
 /* ---- turns ---- */
+
+bool
+share_is_free (struct blkmq_hctx *h, uint32_t io_flags)
+{
+  return (io_flags & (BLKMQ_IO_RESERVED | BLKMQ_IO_NOWAIT))
+         || atomic_load_explicit (&h->set->nr_waiting, memory_order_relaxed)
+                == 0;
+}
 
 void
 share_add_waiting (struct blkmq_hctx *h, int nr)
@@ -103,57 +134,79 @@ share_add_waiting (struct blkmq_hctx *h, int nr)
 
 struct turn {
   const struct blkmq_hctx *self;
-  unsigned position;        /* of the one that is looked at */
-  unsigned after;           /* whose turn it was last */
-  struct blkmq_hctx *first; /* that waits; and the first after that one */
-  struct blkmq_hctx *next;
-  unsigned first_position;
+  unsigned position; /* of the one that is looked at */
+  unsigned from, to; /* those that are asked now */
+  bool any;          /* one was asked already: the turn has moved */
+  unsigned next;     /* where the next turn begins */
 };
 
+/* Could it take a tag if there is one?  If not, what makes it so will ask it:
+ * the end of a freeze or a quiesce, or the put of a tag of its own. */
 static bool
-find_next (struct blkmq_hctx *user, void *opaque)
+could_take (struct blkmq_hctx *h)
+{
+  if (atomic_load (&h->nr_waiting) == 0
+      || (atomic_load (&h->flags)
+          & (HCTX_FROZEN | HCTX_QUIESCED | HCTX_REMOVED | HCTX_DROPPED)))
+    return false;
+  return hctx_tag_pool (h)->nr_reserved > 0 || is_within_share (h);
+}
+
+static bool
+ask_in_turn (struct blkmq_hctx *user, void *opaque)
 {
   struct turn *turn = opaque;
   unsigned position = turn->position++;
 
-  if (user == turn->self
-      || atomic_load_explicit (&user->nr_waiting, memory_order_relaxed) == 0)
+  if (position < turn->from || position >= turn->to || user == turn->self
+      || !could_take (user))
     return true;
-  if (turn->first == NULL) {
-    turn->first = user;
-    turn->first_position = position;
+  if (!turn->any) {
+    turn->any = true;
+    turn->next = position + 1;
   }
-  if (position <= turn->after)
-    return true;
-  turn->next = user;
-  turn->after = position;
-  return false;
+  hctx_ask_run (user);
+  return true;
+}
+
+/* Idle ones go now and then, and not only when somebody is refused: those that
+ * are passed over here for their share do not ask. */
+static void
+retire_idle_locked (struct blkmq_hctx *h)
+{
+  struct blkmq_tag_set *set = h->set;
+  uint64_t now = now_ns (h);
+
+  if (now - set->last_retire_ns < SHARE_IDLE_NS / 8)
+    return;
+  set->last_retire_ns = now;
+  for_each_user_locked (h, retire_if_idle, NULL);
 }
 
 void
 share_wake (struct blkmq_hctx *h)
 {
   struct blkmq_tag_set *set = h->set;
-  unsigned own = atomic_load_explicit (&h->nr_waiting, memory_order_relaxed);
   struct turn turn = { .self = h };
 
-  /* The newcomers' own look (hctx_run) sees the tag. */
-  if (own > 0)
-    hctx_ask_run (h);
-  if (atomic_load_explicit (&set->nr_waiting, memory_order_relaxed) <= own)
+  if (atomic_load_explicit (&set->nr_waiting, memory_order_relaxed) == 0)
     return;
-  /* While they are in the list they are not freed; what they are asked to do
-   * keeps them from then on. */
+  /* All that could take it are asked, since any of them may turn out not to;
+   * who puts comes last, or he would take each tag that he puts.  While they
+   * are in the list they are not freed; what they are asked to do keeps them
+   * from then on. */
   pthread_mutex_lock (&set->users_lock);
-  turn.after = set->turn;
-  for_each_user_locked (h, find_next, &turn);
-  if (turn.next == NULL && turn.first != NULL) {
-    turn.next = turn.first;
-    turn.after = turn.first_position;
-  }
-  if (turn.next != NULL) {
-    set->turn = turn.after;
-    hctx_ask_run (turn.next);
-  }
+  retire_idle_locked (h);
+  turn.next = set->turn;
+  turn.from = set->turn;
+  turn.to = UINT_MAX;
+  for_each_user_locked (h, ask_in_turn, &turn);
+  turn.position = 0;
+  turn.from = 0;
+  turn.to = set->turn;
+  for_each_user_locked (h, ask_in_turn, &turn);
+  set->turn = turn.next;
   pthread_mutex_unlock (&set->users_lock);
+  if (atomic_load_explicit (&h->nr_waiting, memory_order_relaxed) > 0)
+    hctx_ask_run (h);
 }

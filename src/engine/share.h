@@ -15,18 +15,32 @@
 #include <stdbool.h>
 
 struct blkmq_hctx;
+struct request;
 
 /* How long who does nothing keeps its share. */
 #define SHARE_IDLE_NS UINT64_C (1000000000)
 
-/* May H take one more?  When not, it has one in flight, whose put asks again:
- * nothing else needs to wake it. */
+/* May H take one more, not a reserved one?  When not, it has one in flight,
+ * whose put asks again: nothing else needs to wake it. */
 bool share_may_take (struct blkmq_hctx *h);
-void share_took (struct blkmq_hctx *h);
-void share_put (struct blkmq_hctx *h);
 
-/* A tag was put: have those run who wait for one, H itself and the next. */
+/* H has taken the tag of R, which is not a reserved one, and has put it.  What
+ * is still held in a pool that was replaced is not counted any longer, and
+ * share_put may be called for it before its time: the second does nothing. */
+void share_took (struct blkmq_hctx *h, struct request *r);
+void share_put (struct blkmq_hctx *h, struct request *r);
+
+/* H has no share of its pool any more, until it takes a tag.  users_lock. */
+void share_leave_locked (struct blkmq_hctx *h);
+
+/* H has put a tag: have those run who wait for one and could take it, in turn,
+ * and H itself after them. */
 void share_wake (struct blkmq_hctx *h);
+
+/* May a newcomer of H, where nobody waits, take a tag at once?  Not where
+ * others wait, who may have been asked just now: it gets in line, and its own
+ * run comes after theirs. */
+bool share_is_free (struct blkmq_hctx *h, uint32_t io_flags);
 
 /* H begins and ends to wait for a tag. */
 void share_add_waiting (struct blkmq_hctx *h, int nr);

@@ -217,6 +217,23 @@ tagset_add_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk)
   pthread_mutex_unlock (&set->lock);
 }
 
+static void
+leave_shares_locked (struct blkmq_disk *disk)
+{
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    share_leave_locked (disk_hctx (disk, i));
+}
+
+void
+tagset_retire_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk)
+{
+  /* Whoever chose one of its hctxs to be woken did so under this lock, and has
+   * noted it; who comes later sees that none of them waits. */
+  pthread_mutex_lock (&set->users_lock);
+  leave_shares_locked (disk);
+  pthread_mutex_unlock (&set->users_lock);
+}
+
 void
 tagset_del_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk)
 {
@@ -224,6 +241,7 @@ tagset_del_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk)
 
   pthread_mutex_lock (&set->lock);
   pthread_mutex_lock (&set->users_lock);
+  leave_shares_locked (disk);
   for (link = &set->disks; *link != NULL; link = &(*link)->set_next) {
     if (*link == disk) {
       *link = disk->set_next;

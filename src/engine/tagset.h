@@ -46,7 +46,8 @@ struct blkmq_tag_set {
 
   pthread_mutex_t users_lock;
   struct blkmq_disk *disks; /* both locks to write, either to read */
-  unsigned turn;            /* users_lock: who was woken last */
+  unsigned turn;            /* users_lock: who is woken first */
+  uint64_t last_retire_ns;  /* users_lock: share.c */
 
   _Atomic unsigned nr_waiting; /* ios without a tag, in all hctxs */
 
@@ -66,9 +67,15 @@ int tagset_alloc (const struct tagset_options *options,
 void tagset_get (struct blkmq_tag_set *set);
 void tagset_put (struct blkmq_tag_set *set);
 
-/* DISK, whose hctxs are set up, begins and ends to use the set. */
+/* DISK, whose hctxs are set up, begins to use the set; or it is about to be
+ * freed.  In between it may be removed, but outside references to its requests
+ * still need pools: updates change those of removed disks as well. */
 void tagset_add_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
 void tagset_del_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
+
+/* DISK takes no more tags: its share is the others', and when this returns
+ * nobody wakes it any more. */
+void tagset_retire_disk (struct blkmq_tag_set *set, struct blkmq_disk *disk);
 
 /* The pool of the hctxs with that INDEX. */
 static inline struct request_pool *

@@ -115,7 +115,8 @@ remove_locked (struct timer_heap *heap, struct timer *timer)
   struct timer *last = heap->timers[--heap->nr];
 
   assert (heap->timers[at] == timer);
-  atomic_store_explicit (&timer->slot, 0, memory_order_relaxed);
+  /* Release: pairs with timer_cancel. */
+  atomic_store_explicit (&timer->slot, 0, memory_order_release);
   if (last == timer)
     return;
   if (at > 0 && last->deadline_ns < heap->timers[(at - 1) / 2]->deadline_ns)
@@ -153,7 +154,9 @@ timer_arm (struct timer_heap *heap, struct timer *timer, uint64_t deadline_ns,
 void
 timer_cancel (struct timer_heap *heap, struct timer *timer)
 {
-  if (atomic_load_explicit (&timer->slot, memory_order_relaxed) == 0)
+  /* Acquire: where hctxs share a request, it may go from here to another heap,
+   * and another lock. */
+  if (atomic_load_explicit (&timer->slot, memory_order_acquire) == 0)
     return;
   pthread_mutex_lock (&heap->lock);
   /* The timerfd is left as it is: an early wake-up finds nothing due and

@@ -81,6 +81,17 @@ check_bounds (const struct update *update, struct blkmq_error *error)
   return 0;
 }
 
+static bool
+is_removed (struct blkmq_disk *disk)
+{
+  bool removed;
+
+  pthread_mutex_lock (&disk->control_lock);
+  removed = disk->removed;
+  pthread_mutex_unlock (&disk->control_lock);
+  return removed;
+}
+
 /* The disks of the set but for those that are on their way out. */
 static int
 collect_disks_locked (struct update *update)
@@ -95,7 +106,7 @@ collect_disks_locked (struct update *update)
   for (struct blkmq_disk *d = update->set->disks; d != NULL; d = d->set_next) {
     struct update_disk *ud = &update->disks[update->nr_disks];
 
-    if (!disk_try_get (d))
+    if (is_removed (d) || !disk_try_get (d))
       continue;
     update->nr_disks++;
     ud->disk = d;
@@ -289,8 +300,10 @@ install_hctx_locked (struct blkmq_hctx *h, struct request_pool *tags,
                      struct request_pool *pool)
 {
   if (hctx_tag_pool (h) != tags) {
-    atomic_store (&h->active, false); /* it was in the old one's count */
+    pthread_mutex_lock (&h->set->users_lock);
+    share_leave_locked (h);
     atomic_store (&h->tag_pool, tags);
+    pthread_mutex_unlock (&h->set->users_lock);
   }
   if (hctx_pool (h) != pool)
     atomic_store (&h->pool, pool);
@@ -352,18 +365,34 @@ use_hctxs (struct update *update, struct blkmq_disk *disk)
 {
   pthread_mutex_lock (&disk->control_lock);
   atomic_store (&disk->nr_hw_queues, update->nr_hw_queues);
-  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
-    if (i < update->nr_hw_queues)
-      atomic_fetch_and (&disk_hctx (disk, i)->flags, ~HCTX_DROPPED);
-    else
-      atomic_fetch_or (&disk_hctx (disk, i)->flags, HCTX_DROPPED);
-  }
+  for (unsigned i = 0; i < update->nr_hw_queues; i++)
+    atomic_fetch_and (&disk_hctx (disk, i)->flags, ~HCTX_DROPPED);
   if (update->nr_hw_queues != update->old_nr_hw_queues) {
     for (struct blkmq_submitter *s = disk->submitters; s != NULL; s = s->next)
       submitter_bind_locked (s);
     flush_rebind (disk);
   }
+  /* After the submitters have left: who finds it dropped asks where his is. */
+  for (unsigned i = update->nr_hw_queues; i < disk_nr_hctxs (disk); i++)
+    atomic_fetch_or (&disk_hctx (disk, i)->flags, HCTX_DROPPED);
   pthread_mutex_unlock (&disk->control_lock);
+}
+
+/* What is still held in a retired pool is not of the share of the new one, or
+ * an hctx whose driver is stuck could never take a tag again. */
+static int
+leave_share_if_retired (struct request *r, void *opaque)
+{
+  struct blkmq_hctx *h = opaque;
+  struct request_pool *tags = r->pool;
+
+  if (r->driver_tag != NO_TAG) {
+    tags = r->driver_pool;
+    r = pool_request (tags, (unsigned)r->driver_tag);
+  }
+  if (tags != hctx_tag_pool (h))
+    share_put (h, r);
+  return 0;
 }
 
 /* After those who were on them have left. */
@@ -380,7 +409,6 @@ static void
 commit_locked (struct update *update)
 {
   struct blkmq_tag_set *set = update->set;
-  struct thread_slot *slot = engine_enter ();
 
   install_pools_locked (update);
   set->nr_hw_queues = update->nr_hw_queues;
@@ -390,13 +418,38 @@ commit_locked (struct update *update)
 
   /* Who had looked at the old state before it was frozen. */
   for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {
-    for (unsigned i = 0; i < disk_nr_hctxs (d); i++)
-      hctx_wait_gone (disk_hctx (d, i));
+    for (unsigned i = 0; i < disk_nr_hctxs (d); i++) {
+      struct blkmq_hctx *h = disk_hctx (d, i);
+
+      hctx_wait_gone (h);
+      if (hctx_tag_pool (h)->is_shared)
+        hctx_for_each (h, leave_share_if_retired, h);
+    }
   }
   for (unsigned i = 0; i < update->nr_disks; i++)
     leave_dropped (update->disks[i].disk);
   tagset_reap_locked (set);
-  engine_leave (slot);
+}
+
+/* The disks are frozen meanwhile, but for those that were removed since they
+ * were collected; there wait until no request starts any more. */
+static void
+freeze_and_commit (struct update *update)
+{
+  struct thread_slot *slot;
+
+  for (unsigned i = 0; i < update->nr_disks; i++) {
+    struct update_disk *ud = &update->disks[i];
+
+    ud->frozen = blkmq_freeze (ud->disk, NULL, 0) >= 0;
+    for (unsigned n = 0; n < disk_nr_hctxs (ud->disk) && !ud->frozen; n++)
+      thread_wait_dispatching (disk_hctx (ud->disk, n));
+  }
+  slot = engine_enter ();
+  pthread_mutex_lock (&update->set->lock);
+  commit_locked (update);
+  pthread_mutex_unlock (&update->set->lock);
+  engine_leave (slot); /* not under the lock: this calls out */
 }
 
 /* ---- the whole ---- */
@@ -406,6 +459,8 @@ update_free (struct update *update)
 {
   for (unsigned i = 0; i < update->nr_disks; i++) {
     free (update->disks[i].pools);
+    if (update->disks[i].frozen)
+      blkmq_unfreeze (update->disks[i].disk);
     blkmq_disk_put (update->disks[i].disk); /* maybe the last reference */
   }
   free (update->disks);
@@ -425,6 +480,8 @@ update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
   if (thread_must_not_block (thread_self ()))
     return error_set (error, -EDEADLK,
                       "a live update cannot be made from a callback");
+  if (is_removed (disk))
+    return error_set (error, -ENODEV, "the disk was removed");
   pthread_mutex_lock (&set->update_lock);
   pthread_mutex_lock (&set->lock);
   update.nr_hw_queues = nr_hw_queues != 0 ? nr_hw_queues : set->nr_hw_queues;
@@ -434,18 +491,8 @@ update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
     roll_back_locked (&update);
   pthread_mutex_unlock (&set->lock);
 
-  if (r == 0) {
-    for (unsigned i = 0; i < update.nr_disks; i++)
-      update.disks[i].frozen
-          = blkmq_freeze (update.disks[i].disk, NULL, 0) >= 0;
-    pthread_mutex_lock (&set->lock);
-    commit_locked (&update);
-    pthread_mutex_unlock (&set->lock);
-    for (unsigned i = 0; i < update.nr_disks; i++) {
-      if (update.disks[i].frozen)
-        blkmq_unfreeze (update.disks[i].disk);
-    }
-  }
+  if (r == 0)
+    freeze_and_commit (&update);
   pthread_mutex_unlock (&set->update_lock);
   update_free (&update);
   return r;
