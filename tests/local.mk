@@ -106,8 +106,10 @@ unit_tests = \
 	tests/unit/test-store-memory \
 	tests/unit/test-store-threads \
 	tests/unit/test-tags \
+	tests/unit/test-tagset \
 	tests/unit/test-timeout \
-	tests/unit/test-timer
+	tests/unit/test-timer \
+	tests/unit/test-update
 
 # Counts the allocator's calls, which under a sanitizer are its own.
 if !SANITIZER
@@ -171,6 +173,10 @@ tests_unit_test_store_threads_CFLAGS = $(unit_cflags)
 tests_unit_test_store_threads_LDADD = $(unit_libs)
 tests_unit_test_tags_CFLAGS = $(unit_cflags)
 tests_unit_test_tags_LDADD = $(harness_libs)
+tests_unit_test_tagset_CFLAGS = $(unit_cflags)
+tests_unit_test_tagset_LDADD = $(harness_libs)
+tests_unit_test_update_CFLAGS = $(unit_cflags)
+tests_unit_test_update_LDADD = $(harness_libs)
 tests_unit_test_timeout_CFLAGS = $(unit_cflags)
 tests_unit_test_timeout_LDADD = $(harness_libs)
 tests_unit_test_histogram_CFLAGS = $(unit_cflags)

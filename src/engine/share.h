@@ -13,6 +13,7 @@
 #define BLKMQ_ENGINE_SHARE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct blkmq_hctx;
 struct request;

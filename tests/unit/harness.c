@@ -181,7 +181,16 @@ struct scripted_pdu {
 #define PDU_MAGIC UINT64_C (0x7363726970746564)
 
 /* The script of the disk that is being allocated. */
-static struct script *opening;
+static _Thread_local struct script *opening;
+
+/* Counts the requests that several disks share: the tag set's own. */
+static struct script set_script;
+
+static struct script *
+script_of_requests (void *driver_data)
+{
+  return driver_data != NULL ? driver_data : &set_script;
+}
 
 static struct book *
 book_of (const struct script *script, blkmq_token token)
@@ -200,8 +209,13 @@ scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
 
   if (script->open_error != 0 && !script->open_fails_late)
     return script->open_error;
-  script->depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
-  nr = script->depth * blkmq_config_number (config, "submit_queues");
+  nr = blkmq_config_number (config, "hw_queue_depth");
+  if (script->depth < nr)
+    script->depth = (unsigned)nr;
+  nr = blkmq_config_number (config, "submit_queues");
+  if (script->max_hctxs < nr)
+    script->max_hctxs = (unsigned)nr;
+  nr = (size_t)script->depth * script->max_hctxs;
   script->books = calloc (nr, sizeof script->books[0]);
   require (script->books != NULL);
   limits->max_discard_bytes = script->max_discard_bytes;
@@ -231,10 +245,12 @@ scripted_init_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
   struct script *script = driver_data;
 
   require (blkmq_hctx_index (hctx) == index);
-  require (script->nr_init_hctxs == index);
+  require (!script->hctx_is_init[index]);
+  require (index == 0 || script->hctx_is_init[index - 1]);
   if (script->fail_init_hctx == index + 1)
     return -EMFILE;
   script->nr_init_hctxs++;
+  script->hctx_is_init[index] = true;
   blkmq_hctx_set_data (hctx, script);
   return 0;
 }
@@ -245,6 +261,8 @@ scripted_exit_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
   struct script *script = driver_data;
 
   require (blkmq_hctx_data (hctx) == script);
+  require (script->hctx_is_init[index]);
+  script->hctx_is_init[index] = false;
   script->nr_init_hctxs--;
 }
 
@@ -252,12 +270,12 @@ static int
 scripted_init_request (void *driver_data, struct blkmq_request *rq,
                        unsigned hctx_index, unsigned tag)
 {
-  struct script *script = driver_data;
+  struct script *script = script_of_requests (driver_data);
   struct scripted_pdu *pdu = rq->pdu;
 
   require ((uintptr_t)pdu % 64 == 0);
   require (pdu->magic == 0 && pdu->hctx == 0 && pdu->tag == 0);
-  require (rq->driver_data == script);
+  require (rq->driver_data == driver_data);
   if (script->fail_init_request == script->nr_init_requests + 1)
     return -EDOM;
   pdu->magic = PDU_MAGIC;
@@ -271,7 +289,7 @@ static void
 scripted_exit_request (void *driver_data, struct blkmq_request *rq,
                        unsigned hctx_index, unsigned tag)
 {
-  struct script *script = driver_data;
+  struct script *script = script_of_requests (driver_data);
   const struct scripted_pdu *pdu = rq->pdu;
 
   require (pdu->magic == PDU_MAGIC);
@@ -311,6 +329,8 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
 
   require (script->nr_stops == 0);
   require (rq->hctx == hctx);
+  require (rq->driver_data == script);
+  require (script->hctx_is_init[blkmq_hctx_index (hctx)]);
   require (blkmq_hctx_request (hctx, token) == rq);
   require (((const struct scripted_pdu *)rq->pdu)->tag
            == blkmq_token_tag (token));
@@ -394,6 +414,11 @@ static const struct blkmq_driver drivers[] = {
     .commit_rqs = scripted_commit_rqs,
     .timeout = scripted_timeout,
     .complete = scripted_complete },
+  { .name = "scripted-reserved", /* for BLKMQ_IO_RESERVED */
+    SCRIPTED,
+    .commit_rqs = scripted_commit_rqs,
+    .timeout = scripted_timeout,
+    .nr_reserved_tags = 2 },
   { .name = "scripted-bare", SCRIPTED },
 };
 
@@ -484,7 +509,7 @@ bed_alloc (void)
 }
 
 static struct blkmq_config *
-make_config (const struct bed *bed, const char *keys)
+make_config (const char *driver, const char *keys)
 {
   struct blkmq_config *config = blkmq_config_alloc ();
   char *copy = strdup (keys), *word, *rest = NULL;
@@ -505,7 +530,7 @@ make_config (const struct bed *bed, const char *keys)
   if (r == 0 && !has_size)
     r = blkmq_config_set (config, "size", "1M", &error);
   if (r == 0)
-    r = blkmq_config_set (config, "driver", bed->script.driver, &error);
+    r = blkmq_config_set (config, "driver", driver, &error);
   if (r < 0) {
     fprintf (stderr, "%s\n", error.message);
     abort ();
@@ -519,17 +544,40 @@ bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
 {
   struct disk_options options = { manual ? &bed->clock : NULL, manual };
   struct blkmq_config *config;
-  struct blkmq_error error;
   int r;
 
   register_drivers ();
-  config = make_config (bed, keys);
+  config = make_config (bed->script.driver, keys);
   opening = &bed->script;
-  r = disk_alloc (config, &options, NULL, &bed->disk, &error);
+  r = disk_alloc (config, &options, bed->set, &bed->disk, &bed->error);
   blkmq_config_free (config);
   if (r == 0)
     bed->disk->set->mistakes.are_borne = bed->script.is_faulty;
   return r;
+}
+
+struct blkmq_tag_set *
+bed_set_alloc (const char *driver, const char *keys)
+{
+  struct blkmq_tag_set *set = NULL;
+  struct blkmq_config *config;
+  struct blkmq_error error;
+
+  register_drivers ();
+  config = make_config (driver, keys);
+  if (blkmq_tag_set_alloc (config, &set, &error) < 0) {
+    fprintf (stderr, "%s\n", error.message);
+    abort ();
+  }
+  blkmq_config_free (config);
+  return set;
+}
+
+void
+bed_set_free (struct blkmq_tag_set *set)
+{
+  blkmq_tag_set_put (set);
+  ck_assert_uint_eq (set_script.nr_init_requests, 0);
 }
 
 void
@@ -584,6 +632,8 @@ bed_check_idle (struct bed *bed)
   for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
     ck_assert_uint_eq (stats.in_flight[op], 0);
   ck_assert_uint_eq (stats.waiting, 0);
+  if (bed->set != NULL)
+    return; /* the others may have some */
   for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (bed->disk); i++)
     ck_assert_uint_eq (hctx_nr_taken (bed_hctx (bed, i)), 0);
 }

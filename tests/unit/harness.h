@@ -147,13 +147,15 @@ struct script {
   _Atomic unsigned nr_issues;      /* lock to write */
   _Atomic unsigned nr_commits, nr_timeouts, nr_completes, nr_stops, nr_closes;
 
-  /* The driver's own books, by hctx and tag.  Checked all the time. */
-  unsigned depth;
+  /* The driver's own books, by hctx and tag.  Checked all the time.  A test
+   * that changes the queues says before bed_open how many there may be. */
+  unsigned max_hctxs, depth;
   struct book {
     _Atomic uint64_t held;   /* the token of the request that it has, or 0 */
     _Atomic unsigned inside; /* calls of queue_rq that are running for it */
   } * books;
-  unsigned nr_init_requests, nr_init_hctxs;
+  _Atomic unsigned nr_init_requests, nr_init_hctxs;
+  _Atomic bool hctx_is_init[MAX_HW_QUEUES];
 };
 
 /* Give back in good order, whatever the token is worth. */
@@ -180,8 +182,10 @@ enum blkmq_queue_result script_completes_inside (struct script *script,
 struct bed {
   struct script script;
   struct clock clock;
+  struct blkmq_tag_set *set; /* that it shares with others, or NULL */
   struct blkmq_disk *disk;
   struct blkmq_submitter *submitter; /* of hctx 0 */
+  struct blkmq_error error;          /* of bed_alloc_disk */
   _Atomic unsigned nr_events;        /* numbers what is recorded */
 };
 
@@ -202,6 +206,11 @@ void bed_bear_mistakes (struct bed *bed);
  * What disk_alloc returns. */
 int bed_alloc_disk (struct bed *bed, const char *keys, bool manual);
 void bed_start_disk (struct bed *bed);
+
+/* A tag set for several beds, which are opened in it with the same keys.  One
+ * at a time; it goes with bed_set_free, after the last bed. */
+struct blkmq_tag_set *bed_set_alloc (const char *driver, const char *keys);
+void bed_set_free (struct blkmq_tag_set *set);
 
 /* Remove the disk and see that nothing is left, then free all. */
 void bed_stop (struct bed *bed);
