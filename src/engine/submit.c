@@ -96,7 +96,9 @@ blkmq_submitter_free (struct blkmq_submitter *submitter)
 static struct blkmq_hctx *
 hctx_of (const struct blkmq_submitter *submitter)
 {
-  return atomic_load_explicit (&submitter->hctx, memory_order_relaxed);
+  /* It may be a new one: acquire pairs with the store in
+   * submitter_bind_locked. */
+  return atomic_load_explicit (&submitter->hctx, memory_order_acquire);
 }
 
 unsigned
