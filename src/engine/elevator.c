@@ -76,8 +76,17 @@ try_get (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
   if (tags->is_shared && !reserved && !share_may_take (h))
     return NO_TAG;
   tag = pool_get_tag (tags, slot->id, reserved);
-  if (tag != NO_TAG && tags->is_shared && !reserved)
-    share_took (h, pool_request (tags, (unsigned)tag));
+  if (tag == NO_TAG)
+    return NO_TAG;
+  if (tags->is_shared) {
+    struct request *r = pool_request (tags, (unsigned)tag);
+
+    /* Only the tag is used.  Whose the request was in its last life must not
+     * take it for his, and wait for it. */
+    __atomic_store_n (&r->rq.hctx, NULL, __ATOMIC_RELAXED);
+    if (!reserved)
+      share_took (h, r);
+  }
   return tag;
 }
 
@@ -108,6 +117,12 @@ want_tag_locked (struct blkmq_hctx *h, bool wants)
   h->wants_tag = wants;
   atomic_fetch_add (&h->nr_waiting, wants ? 1u : -1u);
   share_add_waiting (h, wants ? 1 : -1);
+}
+
+void
+elevator_stop_waiting_locked (struct blkmq_hctx *h)
+{
+  want_tag_locked (h, false);
 }
 
 static int
@@ -164,9 +179,7 @@ elevator_next_locked (struct thread_slot *slot, struct blkmq_hctx *h)
   struct request *r;
   int tag;
 
-  if (sched == NULL)
-    return NULL;
-  if (sched_nr_queued (sched) == 0) {
+  if (sched == NULL || sched_nr_queued (sched) == 0) {
     want_tag_locked (h, false);
     return NULL;
   }

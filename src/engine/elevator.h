@@ -47,6 +47,10 @@ bool elevator_get_tag_locked (struct thread_slot *slot, struct blkmq_hctx *h,
  * barrier_after_rmw. */
 void elevator_put_tag (struct blkmq_hctx *h, struct request *r);
 
+/* H has nothing more to dispatch, or is not to: it does not wait for a driver
+ * tag, as the others of its tag set see it. */
+void elevator_stop_waiting_locked (struct blkmq_hctx *h);
+
 /* Its end or removal: take R out if it waits here. */
 bool elevator_remove_locked (struct blkmq_hctx *h, struct request *r);
 

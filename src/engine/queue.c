@@ -105,6 +105,7 @@ queue_take_all (struct blkmq_hctx *h)
   h->aside = NULL;
   h->aside_tail = &h->aside;
   atomic_store (&h->nr_queued, 0);
+  elevator_stop_waiting_locked (h);
   pthread_mutex_unlock (&h->lock);
   return first;
 }

@@ -102,6 +102,7 @@ release (struct request *r)
   struct thread_slot *slot = thread_self ();
   struct request_pool *pool = r->pool;
   struct blkmq_hctx *h = r->rq.hctx;
+  bool is_awaited = false;
   enum hold hold;
   unsigned flags;
 
@@ -125,8 +126,7 @@ release (struct request *r)
   hold = hctx_hold (slot, h);
   if (__builtin_expect (pool->sched != NULL, 0)) {
     elevator_put_tag (h, r);
-    if (sched_finish (pool->sched, r))
-      hctx_ask_run (h);
+    is_awaited = sched_finish (pool->sched, r);
   }
   /* The share first: with the tag the request goes to its next taker. */
   if (__builtin_expect (pool->is_shared, 0))
@@ -137,6 +137,9 @@ release (struct request *r)
   if (__builtin_expect (flags & (HCTX_FROZEN | HCTX_REMOVED), 0))
     hctx_notify_drain (h);
   hctx_tag_was_put (h);
+  /* After the others that want the tag, or it would always be ours. */
+  if (__builtin_expect (is_awaited, 0))
+    hctx_ask_run (h);
   hctx_let_go (slot, h, hold);
 }
 

@@ -422,6 +422,9 @@ commit_locked (struct update *update)
       struct blkmq_hctx *h = disk_hctx (d, i);
 
       hctx_wait_gone (h);
+      pthread_mutex_lock (&h->lock);
+      elevator_stop_waiting_locked (h);
+      pthread_mutex_unlock (&h->lock);
       if (hctx_tag_pool (h)->is_shared)
         hctx_for_each (h, leave_share_if_retired, h);
     }

@@ -333,6 +333,7 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   require (script->hctx_is_init[blkmq_hctx_index (hctx)]);
   require (blkmq_hctx_request (hctx, token) == rq);
   require (((const struct scripted_pdu *)rq->pdu)->tag
+               + request_of (rq)->pool->first_tag
            == blkmq_token_tag (token));
   book->inside++;
   /* What the driver holds is not issued again. */

@@ -352,6 +352,44 @@ START_TEST (test_held_requests_live_through_updates)
 }
 END_TEST
 
+/* With a scheduler it is the driver tag that is of an old pool. */
+START_TEST (test_held_driver_tag_goes_back_to_its_pool)
+{
+  struct bed *bed = bed_alloc ();
+  struct test_io held[2], t[4];
+
+  bed->script.depth = MAX_DEPTH;
+  bed->script.on_timeout = says_held;
+  bed_open (bed, "hw_queue_depth=2 io_timeout=1000 scheduler=mq-deadline");
+  test_io_submit_early (&held[0], bed, 0);
+  test_io_submit_early (&held[1], bed, 2);
+  bed_pass (bed, 1000 * MS);
+  assert_ended_early (&held[1], BLKMQ_STS_TIMEOUT);
+  update (bed, 1, 3);
+  ck_assert_uint_eq (nr_retired (bed), 2);
+  /* Some names are there once more. */
+  for (unsigned i = 0; i < MAX_DEPTH; i++)
+    bed->script.books[i].held = 0;
+  for (unsigned i = 0; i < NR (t); i++)
+    test_io_submit (&t[i], bed, 2 * i);
+  ck_assert_uint_eq (bed->script.nr_issues, 2 + 3);
+  for (unsigned i = 0; i < 2; i++) {
+    ck_assert_int_eq (issue_complete (&bed->script, i, BLKMQ_STS_OK), 0);
+    bed_turn (bed);
+    assert_ended (&held[i], BLKMQ_STS_TIMEOUT);
+  }
+  ck_assert_uint_eq (bed->script.nr_issues, 2 + 3); /* not a tag more */
+  for (unsigned i = 0; i < NR (t); i++) {
+    ck_assert_int_eq (issue_complete (&bed->script, 2 + i, BLKMQ_STS_OK), 0);
+    bed_turn (bed);
+    assert_ended (&t[i], BLKMQ_STS_OK);
+  }
+  update (bed, 1, 2);
+  ck_assert_uint_eq (nr_retired (bed), 0);
+  bed_stop (bed);
+}
+END_TEST
+
 /* What is held of the past does not use up the share of the present. */
 START_TEST (test_stuck_disk_has_a_share_of_the_new_pool)
 {
@@ -730,6 +768,11 @@ update_under_load (const char *keys)
       update (bed, depth, nr);
       blkmq_unfreeze (bed->disk);
     }
+    if (rng_percent (&rng, 10))
+      ck_assert_int_eq (
+          blkmq_disk_set_scheduler (
+              bed->disk, rng_percent (&rng, 50) ? "mq-deadline" : "none", NULL),
+          0);
   }
   stop = true;
   for (unsigned i = 0; i < NR (threads); i++)
@@ -746,6 +789,7 @@ START_TEST (test_data_is_right_under_load)
   update_under_load ("submit_queues=2 hw_queue_depth=3 irqmode=timer "
                      "completion_nsec=10us");
   update_under_load ("submit_queues=3 hw_queue_depth=4 shared_tag_bitmap=1");
+  update_under_load ("submit_queues=2 hw_queue_depth=2 scheduler=mq-deadline");
 }
 END_TEST
 
@@ -840,6 +884,7 @@ make_suite (void)
   tcase_add_test (tcase, test_waiting_ios_of_a_dropped_hctx_go_on);
   tcase_add_test (tcase, test_update_leaves_it_frozen_and_quiesced);
   tcase_add_test (tcase, test_held_requests_live_through_updates);
+  tcase_add_test (tcase, test_held_driver_tag_goes_back_to_its_pool);
   tcase_add_test (tcase, test_stuck_disk_has_a_share_of_the_new_pool);
   tcase_add_test (tcase, test_names_of_before_name_nothing_after);
   tcase_add_test (tcase, test_timeout_ends_what_an_update_waits_for);
