@@ -46,10 +46,13 @@ elevator_insert (struct blkmq_hctx *h, struct request *r)
 bool
 elevator_merge (struct blkmq_hctx *h, struct blkmq_io *io)
 {
+  struct sched *sched;
   bool merged;
 
   pthread_mutex_lock (&h->lock);
-  merged = sched_merge_io (hctx_sched (h), &h->disk->limits, io);
+  /* An update may have taken it away since the caller looked. */
+  sched = hctx_sched (h);
+  merged = sched != NULL && sched_merge_io (sched, &h->disk->limits, io);
   /* Under the lock nobody can have ended it yet. */
   if (merged)
     io_has_tags (io);

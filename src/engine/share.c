@@ -141,13 +141,14 @@ struct turn {
 };
 
 /* Could it take a tag if there is one?  If not, what makes it so will ask it:
- * the end of a freeze or a quiesce, or the put of a tag of its own. */
+ * the end of a quiesce, or the put of a tag of its own.  A frozen one is asked:
+ * what is in its scheduler has to be dispatched, or the freeze never ends. */
 static bool
 could_take (struct blkmq_hctx *h)
 {
   if (atomic_load (&h->nr_waiting) == 0
       || (atomic_load (&h->flags)
-          & (HCTX_FROZEN | HCTX_QUIESCED | HCTX_REMOVED | HCTX_DROPPED)))
+          & (HCTX_QUIESCED | HCTX_REMOVED | HCTX_DROPPED)))
     return false;
   return hctx_tag_pool (h)->nr_reserved > 0 || is_within_share (h);
 }
