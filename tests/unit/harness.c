@@ -552,7 +552,7 @@ bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
   opening = &bed->script;
   r = disk_alloc (config, &options, bed->set, &bed->disk, &bed->error);
   blkmq_config_free (config);
-  if (r == 0)
+  if (r == 0 && bed->set == NULL)
     bed->disk->set->mistakes.are_borne = bed->script.is_faulty;
   return r;
 }
