@@ -245,11 +245,12 @@ START_TEST (test_removed_disk_gives_up_its_share_at_once)
   bed_open (gone, KEYS16);
   busy = bed_in (&beds, "scripted", KEYS16, NULL);
   test_io_submit (&t, gone, 0);
-  bed_stop (gone);
+  blkmq_disk_remove (gone->disk);
   assert_ended (&t, BLKMQ_STS_OFFLINE);
   for (unsigned i = 0; i < NR (ios); i++)
     test_io_submit (&ios[i], busy, i);
   ck_assert_uint_eq (in_flight (busy), 16);
+  bed_stop (gone);
   stop_beds (&beds);
 }
 END_TEST
