@@ -29,6 +29,7 @@
 static struct blkmq_config *config;
 struct blkmq_disk *disk;
 const struct blkmq_limits *limits;
+bool is_polled;
 static char description[128];
 static char help[8192];
 
@@ -84,19 +85,25 @@ describe (uint64_t bytes)
 {
   static const char *const units[]
       = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-  unsigned nr_hctxs = blkmq_disk_nr_hw_queues (disk);
+  struct blkmq_queues queues;
+  char polled[32] = "";
   unsigned unit = 0;
+
+  blkmq_disk_queues (disk, &queues);
+  if (is_polled)
+    snprintf (polled, sizeof polled, " and %u polled", queues.poll_queues);
 
   while (bytes % 1024 == 0 && unit < 6) {
     bytes /= 1024;
     unit++;
   }
   snprintf (description, sizeof description,
-            "blkmq %s disk, %" PRIu64 " %s, %u hctx%s x %u, irqmode %s, "
+            "blkmq %s disk, %" PRIu64 " %s, %u hctx%s%s x %u, irqmode %s, "
             "seed %" PRIu64,
-            blkmq_disk_driver_name (disk), bytes, units[unit], nr_hctxs,
-            nr_hctxs == 1 ? "" : "s", blkmq_disk_queue_depth (disk),
-            blkmq_config_string (config, "irqmode"), blkmq_disk_seed (disk));
+            blkmq_disk_driver_name (disk), bytes, units[unit],
+            queues.submit_queues, queues.submit_queues == 1 ? "" : "s", polled,
+            queues.hw_queue_depth, blkmq_config_string (config, "irqmode"),
+            blkmq_disk_seed (disk));
 }
 
 /* All that can fail fails here, where the user sees the message. */
@@ -110,6 +117,7 @@ plugin_get_ready (void)
     return -1;
   }
   limits = blkmq_disk_limits (disk);
+  is_polled = blkmq_config_number (config, "poll_queues") > 0;
   describe (limits->size_bytes);
   nbdkit_debug ("%s", description);
   if (!blkmq_config_is_set (config, "seed"))
@@ -167,6 +175,13 @@ plugin_export_description (void *handle)
   return description;
 }
 
+unsigned
+hctx_of (const struct blkmq_submitter *submitter)
+{
+  return blkmq_submitter_hctx_of (
+      submitter, is_polled ? BLKMQ_HCTX_TYPE_POLL : BLKMQ_HCTX_TYPE_DEFAULT);
+}
+
 /* -r and readonly= come back to nbdkit by can_write. */
 static void *
 plugin_open (int readonly)
@@ -178,8 +193,7 @@ plugin_open (int readonly)
     nbdkit_error ("connection: %m");
     return NULL;
   }
-  nbdkit_debug ("connection bound to hctx %u of %u",
-                blkmq_submitter_hctx (submitter),
+  nbdkit_debug ("connection bound to hctx %u of %u", hctx_of (submitter),
                 blkmq_disk_nr_hw_queues (disk));
   return submitter;
 }

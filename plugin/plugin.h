@@ -6,6 +6,7 @@
 #ifndef BLKMQ_PLUGIN_H
 #define BLKMQ_PLUGIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,10 @@ struct nbdkit_extents;
  * read. */
 extern struct blkmq_disk *disk;
 extern const struct blkmq_limits *limits;
+extern bool is_polled; /* poll_queues > 0: for all requests */
+
+/* blkmq.c: where the requests of a connection go. */
+unsigned hctx_of (const struct blkmq_submitter *submitter);
 
 /* help.c: derived from the key tables. */
 void print_help (char *buf, size_t buf_bytes);

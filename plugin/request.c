@@ -2,7 +2,8 @@
  *
  * request.c: an NBD request is done: on its worker's own stack and thread, with
  * nbdkit's own buffer.  Handing it to another thread would cost more than all
- * the rest together.  nbdkit's worker threads, several at a time.
+ * the rest together.  With poll_queues its worker polls for it, too.  nbdkit's
+ * worker threads, several at a time.
  */
 
 #include <config.h>
@@ -103,7 +104,7 @@ submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
   int r;
 
   io.op = op;
-  io.flags = flags;
+  io.flags = is_polled ? flags | BLKMQ_IO_POLLED : flags;
   io.offset_bytes = offset;
   io.bytes = bytes;
   io.segments = segments;
@@ -115,8 +116,8 @@ submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
   if (blkmq_debug_request)
     nbdkit_debug ("hctx %u: %s of %" PRIu64 " bytes at offset %" PRIu64
                   ", flags 0x%" PRIx32 ": %d",
-                  blkmq_submitter_hctx (submitter), blkmq_op_name (op), bytes,
-                  offset, flags, r);
+                  hctx_of (submitter), blkmq_op_name (op), bytes, offset, flags,
+                  r);
   if (r < 0) {
     report (blkmq_op_name (op), bytes, offset, -r);
     return -1;

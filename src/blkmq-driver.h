@@ -37,7 +37,8 @@ typedef uint64_t blkmq_token;
  */
 struct blkmq_request {
   enum blkmq_op op;
-  uint32_t flags;        /* BLKMQ_IO_FUA (limits.fua only), _NOUNMAP */
+  uint32_t flags;        /* BLKMQ_IO_FUA (limits.fua only), _NOUNMAP; _POLLED if
+                          * the hctx is polled */
   uint64_t offset_bytes; /* 0 for a flush */
   uint64_t bytes;        /* 0 for a flush */
   struct blkmq_hctx *hctx;
@@ -119,6 +120,11 @@ enum blkmq_timeout_result {
   BLKMQ_TIMEOUT_HELD,
 };
 
+/* Hctxs offset, offset + 1, ..., nr of them; offset means nothing with nr 0. */
+struct blkmq_queue_map {
+  unsigned nr, offset;
+};
+
 /* A driver: one of these, const, in one file.  Everything not marked Required
  * may be left out.  Calls that carry a request are made by the engine with no
  * lock of its own held.  0 or -errno.
@@ -162,6 +168,28 @@ struct blkmq_driver {
    * at least one request, on the thread that made them.  Must not block.
    * Leave it out if queue_rq itself starts the work. */
   void (*commit_rqs) (struct blkmq_hctx *hctx);
+
+  /* Complete what is done of this hctx's requests, in here, and say how many
+   * that were.  Required for poll_queues > 0.  Requests of a polled hctx have
+   * BLKMQ_IO_POLLED among their flags: nobody but this op need look whether
+   * they are done, and irqmode does not delay them.
+   * Thread: whoever polls, a freeze as well; several at once, also beside
+   * queue_rq and timeout.  Must not block, nor wait for a request that is not
+   * done.  Not called when stop is, nor after it: a driver that completes here
+   * and in queue_rq only needs no stop.  A timeout op may say HELD only of
+   * requests that come back without a poll, since a live update can make
+   * the hctx one that nobody polls. */
+  unsigned (*poll) (struct blkmq_hctx *hctx);
+
+  /* Say which of the NR_HW_QUEUES hctxs are for what.  MAP comes filled in: the
+   * last poll_queues are for polled ios, all before them for the others
+   * (DEFAULT), and none for reads alone (READ).  Change what is different:
+   * take, say, some of the default ones for reads.  Each hctx must be in a map;
+   * there must be a default one; as many must be polled as there were, and
+   * these be in no other map.  The engine checks that.
+   * Thread: the one that allocates the disk or changes its queues. */
+  void (*map_queues) (void *driver_data, unsigned nr_hw_queues,
+                      struct blkmq_queue_map map[BLKMQ_NR_HCTX_TYPES]);
 
   /* Look at a request on its way up, in the context where it will be answered
    * (irqmode), and decide the final status; STATUS is what blkmq_complete was
@@ -288,6 +316,11 @@ BLKMQ_PUBLIC void blkmq_delay_run_hctx (struct blkmq_hctx *hctx,
 BLKMQ_PUBLIC void blkmq_hctx_set_data (struct blkmq_hctx *hctx, void *data);
 BLKMQ_PUBLIC void *blkmq_hctx_data (const struct blkmq_hctx *hctx);
 BLKMQ_PUBLIC unsigned blkmq_hctx_index (const struct blkmq_hctx *hctx);
+
+/* A live update can change it while the hctx has no requests: for a request,
+ * look at its BLKMQ_IO_POLLED. */
+BLKMQ_PUBLIC enum blkmq_hctx_type
+blkmq_hctx_type (const struct blkmq_hctx *hctx);
 
 /* The request that TOKEN names on this hctx, or NULL if it names another
  * hctx or no tag of this one.  No liveness is implied: pass the token on. */

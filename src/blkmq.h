@@ -210,8 +210,9 @@ BLKMQ_PUBLIC void blkmq_disk_put (struct blkmq_disk *disk);
 
 /* Tags, and so requests, that several disks draw on together: hw_queue_depth is
  * for all of them.  Each that has used them lately has a fair share.  CONFIG
- * gives driver, submit_queues, hw_queue_depth and shared_tag_bitmap; the disks'
- * own must say the same.  The caller has one reference, each disk another.
+ * gives driver, submit_queues, poll_queues, hw_queue_depth and
+ * shared_tag_bitmap; the disks' own must say the same.  The caller has one
+ * reference, each disk another.
  * Errors as blkmq_disk_alloc's.
  */
 BLKMQ_PUBLIC int blkmq_tag_set_alloc (struct blkmq_config *config,
@@ -236,6 +237,22 @@ BLKMQ_PUBLIC int blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
 BLKMQ_PUBLIC const struct blkmq_limits *
 blkmq_disk_limits (const struct blkmq_disk *disk);
 BLKMQ_PUBLIC unsigned blkmq_disk_nr_hw_queues (const struct blkmq_disk *disk);
+
+/* What an hctx is for (the kernel's enum hctx_type): ios with BLKMQ_IO_POLLED
+ * go to those of type POLL, reads to those of type READ, all others to those of
+ * type DEFAULT; where a type has no hctx, to the default ones.  Which are which
+ * the driver says (map_queues); as a rule the last poll_queues are polled, and
+ * none is for reads alone.  One that is for reads and for others is DEFAULT.
+ * INDEX is below blkmq_disk_nr_hw_queues, which counts them all.
+ */
+enum blkmq_hctx_type {
+  BLKMQ_HCTX_TYPE_DEFAULT = 0,
+  BLKMQ_HCTX_TYPE_READ,
+  BLKMQ_HCTX_TYPE_POLL,
+  BLKMQ_NR_HCTX_TYPES
+};
+BLKMQ_PUBLIC enum blkmq_hctx_type
+blkmq_disk_hctx_type (const struct blkmq_disk *disk, unsigned index);
 BLKMQ_PUBLIC unsigned blkmq_disk_queue_depth (const struct blkmq_disk *disk);
 BLKMQ_PUBLIC uint64_t blkmq_disk_seed (const struct blkmq_disk *disk);
 BLKMQ_PUBLIC const char *blkmq_disk_driver_name (const struct blkmq_disk *disk);
@@ -267,6 +284,9 @@ BLKMQ_PUBLIC const char *blkmq_op_name (enum blkmq_op op);
  * an empty write (at 0) with it is a flush.  If that flush fails the write is
  * not done and has its status. */
 #define BLKMQ_IO_PREFLUSH (1u << 4)
+#define BLKMQ_IO_POLLED                                                        \
+  (1u << 5) /* ends in blkmq_poll; where nothing is                            \
+             * polled, as any other */
 
 /* Priority, for schedulers that know it (mq-deadline): the kernel's classes,
  * IOPRIO_CLASS_*.  Without a scheduler it means nothing.
@@ -325,10 +345,11 @@ struct blkmq_io {
 };
 
 /* A submitter is the source of ios (a connection, a thread); it is bound to
- * one hctx.  Any number of threads may submit through one.  INDEX names the
- * hctx, or is BLKMQ_HCTX_ANY: one with the fewest submitters.  Free it only
- * when all its ios were answered and given back.  NULL with errno ENOMEM or
- * EINVAL.
+ * one hctx of each type that there is.  Any number of threads may submit
+ * through one.  INDEX names the hctx, and so the one of its type; of the other
+ * types it is at the same place, counted round.  Or it is BLKMQ_HCTX_ANY: those
+ * with the fewest submitters.  Free it only when all its ios were answered and
+ * given back.  NULL with errno ENOMEM or EINVAL.
  */
 #define BLKMQ_HCTX_ANY (~0u)
 BLKMQ_PUBLIC struct blkmq_submitter *
@@ -336,6 +357,12 @@ blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index);
 BLKMQ_PUBLIC void blkmq_submitter_free (struct blkmq_submitter *submitter);
 BLKMQ_PUBLIC unsigned
 blkmq_submitter_hctx (const struct blkmq_submitter *submitter);
+
+/* Where those of its ios go that are for hctxs of TYPE; the one above is for
+ * BLKMQ_HCTX_TYPE_DEFAULT. */
+BLKMQ_PUBLIC unsigned
+blkmq_submitter_hctx_of (const struct blkmq_submitter *submitter,
+                         enum blkmq_hctx_type type);
 
 /* Submit IO.  Any thread; never blocks for a tag (an io without one waits its
  * turn in the hctx's queue, first come first served) and never fails: every
@@ -351,9 +378,26 @@ BLKMQ_PUBLIC void blkmq_submit (struct blkmq_submitter *submitter,
 BLKMQ_PUBLIC int blkmq_submit_wait (struct blkmq_submitter *submitter,
                                     struct blkmq_io *io);
 
-/* Several ios with one doorbell: the driver sees one commit_rqs after all.
- * begin and add do not touch the engine; commit submits in the order of
- * adding.  A batch lives on the caller's stack and is used by one thread.
+/* Reap what is done of the polled ios: ask the driver for the submitter's
+ * polled hctx, and have end_io called in here for all that it completes, those
+ * of other submitters too, whatever irqmode says.  Never waits.  The number of
+ * requests reaped, also 0 when nothing is polled.  Any thread, several at once;
+ * -EDEADLK from a callback.
+ *
+ * Whoever submits ios with BLKMQ_IO_POLLED must see to it that somebody polls
+ * until they are answered.  The blocking calls do so while they wait, for ios
+ * with that flag; so do freeze and live updates; and a lent loop, for what is
+ * submitted on its thread to an hctx that it was lent to: it does not sleep
+ * meanwhile.  io_timeout, abort and removal end them with nobody polling (an
+ * aborted one without give_back waits, as always, for its data).
+ */
+BLKMQ_PUBLIC int blkmq_poll (struct blkmq_submitter *submitter);
+
+/* Several ios with one doorbell: the driver sees one commit_rqs after all of an
+ * hctx.  begin and add do not touch the engine; commit submits in the order of
+ * adding, one hctx after the other where ios go to several (enum
+ * blkmq_hctx_type).  A batch lives on the caller's stack and is used by one
+ * thread.
  */
 struct blkmq_batch {
   struct blkmq_submitter *submitter;
@@ -365,9 +409,9 @@ BLKMQ_PUBLIC void blkmq_batch_add (struct blkmq_batch *batch,
                                    struct blkmq_io *io);
 BLKMQ_PUBLIC void blkmq_batch_commit (struct blkmq_batch *batch);
 
-/* Submit and wait for the answer and the data.  Blocks.  end_io and give_back
- * of IO are set by the call.  0, -EDEADLK (nothing was submitted), or the
- * negative errno of the status.
+/* Submit and wait for the answer and the data.  Blocks; with BLKMQ_IO_POLLED it
+ * polls instead of sleeping.  end_io and give_back of IO are set by the call.
+ * 0, -EDEADLK (nothing was submitted), or the negative errno of the status.
  *
  * The second form calls KEEP_WAITING every INTERVAL_NS while it waits (not
  * when the io ends at once); when it returns false the io is aborted, and the
@@ -485,7 +529,8 @@ BLKMQ_PUBLIC unsigned blkmq_abort_submitter (struct blkmq_submitter *submitter);
  * Freeze: no new request starts; when it returns every request was answered
  * and given back, except those that a timeout ended while the driver still
  * holds them.  Up to MAX of those are put into HELD and their number is
- * returned.  New ios wait and go on at unfreeze.  Nests.  Blocks.
+ * returned.  New ios wait and go on at unfreeze.  Polls what is polled: end_io
+ * may run on its thread.  Nests.  Blocks.
  * -EDEADLK as above; for freeze also -ENODEV when the disk is removed.
  */
 BLKMQ_PUBLIC int blkmq_quiesce (struct blkmq_disk *disk);
@@ -494,17 +539,27 @@ BLKMQ_PUBLIC int blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held,
                                unsigned max);
 BLKMQ_PUBLIC void blkmq_unfreeze (struct blkmq_disk *disk);
 
-/* Change the number of hardware queues and their depth (0: as it is), of all
- * disks that share DISK's tags, while ios are under way: freezes, so it waits
- * for those in flight; new ones wait meanwhile.  Either all is changed or, on
- * an error, nothing: -EINVAL (out of bounds, ERROR says which), -ENOMEM, what
- * the driver's init_hctx or init_request returned.  -EDEADLK as above.
- * Submitters are bound anew.  What a timeout has left with the driver stays
- * valid until it is given back.  Blocks.
+/* How many hardware queues of which kind, and their depth: the keys of these
+ * names. */
+struct blkmq_queues {
+  unsigned submit_queues, poll_queues, hw_queue_depth;
+};
+
+/* What is in force.  Any thread. */
+BLKMQ_PUBLIC void blkmq_disk_queues (const struct blkmq_disk *disk,
+                                     struct blkmq_queues *queues);
+
+/* Change them to QUEUES (what blkmq_disk_queues says, but for what is to be
+ * different), of all disks that share DISK's tags, while ios are under way:
+ * freezes, so it waits for those in flight; new ones wait meanwhile.  Either
+ * all is changed or, on an error, nothing: -EINVAL (out of bounds, or the
+ * driver does not poll; ERROR says which), -ENOMEM, what the driver's init_hctx
+ * or init_request returned.  -EDEADLK as above.  Submitters are bound anew.
+ * What a timeout has left with the driver stays valid until it is given back.
+ * Blocks.
  */
 BLKMQ_PUBLIC int blkmq_update_queues (struct blkmq_disk *disk,
-                                      unsigned nr_hw_queues,
-                                      unsigned queue_depth,
+                                      const struct blkmq_queues *queues,
                                       struct blkmq_error *error);
 
 /* Change the scheduler of DISK likewise; NAME is one of what scheduler= takes.
@@ -550,6 +605,7 @@ struct blkmq_stats {
   uint64_t merges;   /* ios that joined another's request */
   uint64_t timeouts; /* asked: the three answers below */
   uint64_t timeouts_done, timeouts_reset, timeouts_held;
+  uint64_t polled;        /* reaped by polling */
   uint64_t stale_tokens;  /* complete, requeue or timer with a dead token */
   uint64_t stale_handles; /* look-ups that found nothing */
   uint64_t lost_claims[BLKMQ_NR_CAUSES];

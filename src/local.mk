@@ -41,11 +41,15 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/line.h \
 	src/engine/loop.c \
 	src/engine/loop.h \
+	src/engine/map.c \
+	src/engine/map.h \
 	src/engine/merge.c \
 	src/engine/merge.h \
 	src/engine/module.c \
 	src/engine/module.h \
 	src/engine/poison.h \
+	src/engine/poll.c \
+	src/engine/poll.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
 	src/engine/queue.c \
@@ -88,6 +92,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/drivers.h \
 	src/drivers/memory.c \
 	src/drivers/null.c \
+	src/drivers/poll-list.c \
+	src/drivers/poll-list.h \
 	src/drivers/store.c \
 	src/drivers/store.h \
 	src/drivers/store-discard.c \

@@ -3,8 +3,8 @@
  * memory.c: the driver "memory", the default.  A disk in memory that takes up
  * only what was written to it; store.c does the work, this file translates.
  *
- * queue_rq and extents run on any thread, several at once: the store allows
- * that.  Everything completes inside queue_rq.
+ * queue_rq, poll and extents run on any thread, several at once: the store
+ * allows that.  Everything completes inside queue_rq, or when it is polled.
  */
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "drivers.h"
+#include "poll-list.h"
 #include "store.h"
 
 static const struct blkmq_key memory_keys[] = {
@@ -86,14 +87,12 @@ status_of (int r)
   }
 }
 
-static enum blkmq_queue_result
-memory_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
-                 blkmq_token token)
+static enum blkmq_status
+memory_do (struct blkmq_request *rq)
 {
   struct store *store = rq->driver_data;
   int r = 0;
 
-  (void)hctx;
   switch (rq->op) {
   case BLKMQ_OP_READ:
     store_readv (store, rq->segment, rq->skip_bytes, rq->bytes,
@@ -117,11 +116,26 @@ memory_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
     break;
   case BLKMQ_NR_OPS:
   default:
-    blkmq_complete (rq, token, BLKMQ_STS_NOTSUPP);
-    return BLKMQ_QUEUED;
+    return BLKMQ_STS_NOTSUPP;
   }
-  blkmq_complete (rq, token, status_of (r));
+  return status_of (r);
+}
+
+static enum blkmq_queue_result
+memory_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+                 blkmq_token token)
+{
+  if (rq->flags & BLKMQ_IO_POLLED)
+    poll_list_add (hctx, rq, token);
+  else
+    blkmq_complete (rq, token, memory_do (rq));
   return BLKMQ_QUEUED;
+}
+
+static unsigned
+memory_poll (struct blkmq_hctx *hctx)
+{
+  return poll_list_complete (hctx, memory_do);
 }
 
 static int
@@ -136,10 +150,15 @@ memory_extents (void *driver_data, uint64_t offset_bytes, uint64_t bytes,
 const struct blkmq_driver memory_driver = {
   .name = "memory",
   .help = "keeps data in memory, as much as was written",
+  .pdu_bytes = sizeof (struct poll_entry),
   .keys = memory_keys,
   .nr_keys = sizeof memory_keys / sizeof memory_keys[0],
   .open = memory_open,
   .close = memory_close,
   .queue_rq = memory_queue_rq,
+  .poll = memory_poll,
+  .timeout = poll_list_timeout,
+  .init_hctx = poll_list_init_hctx,
+  .exit_hctx = poll_list_exit_hctx,
   .extents = memory_extents,
 };

@@ -3,12 +3,13 @@
  * null.c: the driver "null".  Reads give zeros, writes are dropped, so what is
  * left to measure is the way to it and back.  It has no state at all.
  *
- * queue_rq and extents run on any thread, several at once.
+ * queue_rq, poll and extents run on any thread, several at once.
  */
 
 #include <string.h>
 
 #include "drivers.h"
+#include "poll-list.h"
 
 static int
 null_open (const struct blkmq_config *config, uint64_t seed,
@@ -23,11 +24,9 @@ null_open (const struct blkmq_config *config, uint64_t seed,
   return 0;
 }
 
-static enum blkmq_queue_result
-null_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
-               blkmq_token token)
+static enum blkmq_status
+null_do (struct blkmq_request *rq)
 {
-  (void)hctx;
   if (rq->op == BLKMQ_OP_READ) {
     struct blkmq_segments it = blkmq_segments_begin (rq);
     struct iovec seg;
@@ -35,8 +34,24 @@ null_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
     while (blkmq_segments_next (&it, &seg))
       memset (seg.iov_base, 0, seg.iov_len);
   }
-  blkmq_complete (rq, token, BLKMQ_STS_OK);
+  return BLKMQ_STS_OK;
+}
+
+static enum blkmq_queue_result
+null_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+               blkmq_token token)
+{
+  if (rq->flags & BLKMQ_IO_POLLED)
+    poll_list_add (hctx, rq, token);
+  else
+    blkmq_complete (rq, token, null_do (rq));
   return BLKMQ_QUEUED;
+}
+
+static unsigned
+null_poll (struct blkmq_hctx *hctx)
+{
+  return poll_list_complete (hctx, null_do);
 }
 
 static int
@@ -53,7 +68,12 @@ null_extents (void *driver_data, uint64_t offset_bytes, uint64_t bytes,
 const struct blkmq_driver null_driver = {
   .name = "null",
   .help = "reads zeros, drops writes",
+  .pdu_bytes = sizeof (struct poll_entry),
   .open = null_open,
   .queue_rq = null_queue_rq,
+  .poll = null_poll,
+  .timeout = poll_list_timeout,
+  .init_hctx = poll_list_init_hctx,
+  .exit_hctx = poll_list_exit_hctx,
   .extents = null_extents,
 };

@@ -11,6 +11,8 @@
  *   memory            by what your device needs
  *   skeleton_do       by how your device does a request
  *   the worker        by whatever tells you that a request is done
+ *   skeleton_poll     by how you ask the device, if it can be asked
+ *   map_queues        by what your queues are for, or by nothing
  *
  * It needs nothing but the installed headers.  Outside of blkmq's tree
  *
@@ -24,7 +26,7 @@
  * block, and whose the request is.  A driver that has finished when queue_rq
  * returns needs no more than open, close and queue_rq: see null.c, memory.c.
  *
- * Threads: any number of submitters and hctxs in queue_rq, commit_rqs and
+ * Threads: any number of submitters and hctxs in queue_rq, commit_rqs, poll and
  * timeout; one worker.  Ring and pdu states are protected by one lock for the
  * whole disk, which is easy to read; give each hctx its own if it is to scale.
  * The lock is never held across blkmq_complete, which may run the caller's
@@ -61,6 +63,7 @@ struct skeleton {
 struct skeleton_hctx {
   struct skeleton *disk;
   struct skeleton_hctx *next; /* disk->lock, as all that follows */
+  bool is_polled;             /* what is in it is not for the worker */
   struct skeleton_pdu **ring; /* NULL: taken back by a timeout */
   uint64_t head;              /* the worker takes this one next */
   uint64_t rung;              /* the worker may take those before this */
@@ -137,6 +140,21 @@ skeleton_do (struct skeleton *disk, struct blkmq_request *rq)
   }
 }
 
+/* The next request of SH whose doorbell was rung, or NULL. */
+static struct skeleton_pdu *
+take_of_hctx_locked (struct skeleton_hctx *sh)
+{
+  while (sh->head < sh->rung) {
+    struct skeleton_pdu *pdu = sh->ring[sh->head++ % sh->disk->ring_entries];
+
+    if (pdu != NULL) {
+      pdu->in_ring = false;
+      return pdu;
+    }
+  }
+  return NULL;
+}
+
 /* The next request that the worker may have, or NULL.  The hctxs take turns, so
  * that a busy one does not starve the others.
  */
@@ -148,15 +166,14 @@ take_locked (struct skeleton *disk)
   if (sh == NULL)
     return NULL;
   do {
-    sh = sh->next;
-    while (sh->head < sh->rung) {
-      struct skeleton_pdu *pdu = sh->ring[sh->head++ % disk->ring_entries];
+    struct skeleton_pdu *pdu = NULL;
 
-      if (pdu != NULL) {
-        pdu->in_ring = false;
-        disk->turn = sh;
-        return pdu;
-      }
+    sh = sh->next;
+    if (!sh->is_polled)
+      pdu = take_of_hctx_locked (sh);
+    if (pdu != NULL) {
+      disk->turn = sh;
+      return pdu;
     }
   } while (sh != disk->turn);
   return NULL;
@@ -384,6 +401,8 @@ skeleton_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
      */
     result = BLKMQ_BUSY_DEVICE;
   } else {
+    /* Fixed while the hctx has requests, but not for good. */
+    sh->is_polled = rq->flags & BLKMQ_IO_POLLED;
     pdu->token = token;
     pdu->entry = sh->tail++;
     pdu->in_ring = true;
@@ -408,6 +427,49 @@ skeleton_commit_rqs (struct blkmq_hctx *hctx)
   sh->rung = sh->tail;
   pthread_cond_signal (&disk->doorbell);
   pthread_mutex_unlock (&disk->lock);
+}
+
+/* Somebody polls, with poll_queues: we do in his thread what the worker does
+ * for the other hctxs.  Several may poll, so each takes one at a time, and what
+ * was taken is nobody else's.
+ */
+static unsigned
+skeleton_poll (struct blkmq_hctx *hctx)
+{
+  struct skeleton_hctx *sh = blkmq_hctx_data (hctx);
+  struct skeleton *disk = sh->disk;
+  struct skeleton_pdu *pdu;
+  unsigned nr = 0;
+
+  pthread_mutex_lock (&disk->lock);
+  while ((pdu = take_of_hctx_locked (sh)) != NULL) {
+    struct blkmq_request *rq = pdu->rq;
+    blkmq_token token = pdu->token;
+
+    pthread_mutex_unlock (&disk->lock);
+    blkmq_complete (rq, token, skeleton_do (disk, rq));
+    nr++;
+    pthread_mutex_lock (&disk->lock);
+  }
+  pthread_mutex_unlock (&disk->lock);
+  return nr;
+}
+
+/* Which hctxs are for what.  Without this op all but the polled ones are for
+ * everything.  Here the last of those, if there are several, is for reads.
+ */
+static void
+skeleton_map_queues (void *driver_data, unsigned nr_hw_queues,
+                     struct blkmq_queue_map map[BLKMQ_NR_HCTX_TYPES])
+{
+  struct blkmq_queue_map *others = &map[BLKMQ_HCTX_TYPE_DEFAULT];
+
+  (void)driver_data, (void)nr_hw_queues;
+  if (others->nr < 2)
+    return;
+  others->nr--;
+  map[BLKMQ_HCTX_TYPE_READ].offset = others->nr;
+  map[BLKMQ_HCTX_TYPE_READ].nr = 1;
 }
 
 /* io_timeout has passed.  The answer is a promise, so it has to be true:
@@ -471,6 +533,8 @@ const struct blkmq_driver skeleton_driver = {
   .close = skeleton_close,
   .queue_rq = skeleton_queue_rq,
   .commit_rqs = skeleton_commit_rqs,
+  .poll = skeleton_poll,
+  .map_queues = skeleton_map_queues,
   .timeout = skeleton_timeout,
   .stop = skeleton_stop,
   .init_hctx = skeleton_init_hctx,

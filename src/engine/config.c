@@ -20,6 +20,7 @@
 #include "engine/config.h"
 #include "engine/elevator.h"
 #include "engine/hctx.h"
+#include "engine/map.h"
 #include "engine/module.h"
 #include "engine/registry.h"
 
@@ -418,6 +419,13 @@ blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
               blocksize / 512);
     return -EINVAL;
   }
+
+  r = map_check_counts (config_driver (config),
+                        (unsigned)blkmq_config_number (config, "submit_queues"),
+                        (unsigned)blkmq_config_number (config, "poll_queues"),
+                        error);
+  if (r < 0)
+    return r;
 
   r = check_scheduler (config, error);
   if (r < 0)

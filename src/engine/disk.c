@@ -96,7 +96,6 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
   h->driver_data = disk->driver_data;
   h->clock = disk->clock;
   h->irqmode = disk->hctx_options.irqmode;
-  h->ends_inline = h->irqmode == IRQMODE_NONE && disk->driver->complete == NULL;
   h->completion_ns = disk->hctx_options.completion_ns;
   h->io_timeout_ns = disk->hctx_options.io_timeout_ns;
   h->spin_ns = disk->hctx_options.spin_ns;
@@ -147,6 +146,7 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
     r = loop_start (h->loop);
   if (r == 0) {
     atomic_init (&h->flags, flags);
+    hctx_set_type (h, map_type (&disk->maps, index));
     disk->hctxs[index] = h;
     atomic_store_explicit (&disk->nr_hctxs, index + 1, memory_order_release);
   }
@@ -189,6 +189,22 @@ set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
   options->iostats = blkmq_config_number (config, "iostats");
 }
 
+static void
+set_tagset_options (struct tagset_options *options,
+                    const struct blkmq_config *config)
+{
+  options->nr_poll_queues
+      = (unsigned)blkmq_config_number (config, "poll_queues");
+  options->nr_hw_queues
+      = (unsigned)blkmq_config_number (config, "submit_queues")
+        + options->nr_poll_queues;
+  options->queue_depth
+      = (unsigned)blkmq_config_number (config, "hw_queue_depth");
+  options->shared_bitmap
+      = blkmq_config_number (config, "shared_tag_bitmap") != 0;
+  options->merges = blkmq_config_number (config, "nomerges") == 0;
+}
+
 static int
 make_tag_set (struct blkmq_disk *disk, const struct blkmq_config *config,
               struct blkmq_error *error)
@@ -196,12 +212,9 @@ make_tag_set (struct blkmq_disk *disk, const struct blkmq_config *config,
   struct tagset_options options = {
     .driver = disk->driver,
     .driver_data = disk->driver_data,
-    .nr_hw_queues = (unsigned)blkmq_config_number (config, "submit_queues"),
-    .queue_depth = (unsigned)blkmq_config_number (config, "hw_queue_depth"),
-    .shared_bitmap = blkmq_config_number (config, "shared_tag_bitmap") != 0,
-    .merges = blkmq_config_number (config, "nomerges") == 0,
   };
 
+  set_tagset_options (&options, config);
   return tagset_alloc (&options, &disk->set, error);
 }
 
@@ -232,7 +245,10 @@ join_tag_set (struct blkmq_disk *disk, struct blkmq_tag_set *set,
                       "driver=%s: contradicts the tag set, which has %s",
                       disk->driver->name, set->driver->name);
   pthread_mutex_lock (&set->update_lock);
-  r = check_agrees (config, "submit_queues", set->nr_hw_queues, error);
+  r = check_agrees (config, "submit_queues",
+                    set->nr_hw_queues - set->nr_poll_queues, error);
+  if (r == 0)
+    r = check_agrees (config, "poll_queues", set->nr_poll_queues, error);
   if (r == 0)
     r = check_agrees (config, "hw_queue_depth", set->queue_depth, error);
   if (r == 0)
@@ -250,8 +266,11 @@ static int
 init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
 {
   unsigned nr = disk->set->nr_hw_queues;
-  int r;
+  int r = map_queues (disk->driver, disk->driver_data, nr,
+                      disk->set->nr_poll_queues, &disk->maps, error);
 
+  if (r < 0)
+    return r;
   for (unsigned i = 0; i < nr; i++) {
     r = disk_add_hctx (disk, i, tagset_pool (disk->set, i), 0);
     if (r < 0)
@@ -394,13 +413,7 @@ blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
   if (r < 0)
     return r;
   options.driver = config_driver (config);
-  options.nr_hw_queues
-      = (unsigned)blkmq_config_number (config, "submit_queues");
-  options.queue_depth
-      = (unsigned)blkmq_config_number (config, "hw_queue_depth");
-  options.shared_bitmap
-      = blkmq_config_number (config, "shared_tag_bitmap") != 0;
-  options.merges = blkmq_config_number (config, "nomerges") == 0;
+  set_tagset_options (&options, config);
   return tagset_alloc (&options, set, error);
 }
 
@@ -521,6 +534,21 @@ unsigned
 blkmq_disk_nr_hw_queues (const struct blkmq_disk *disk)
 {
   return disk->nr_hw_queues;
+}
+
+enum blkmq_hctx_type
+blkmq_disk_hctx_type (const struct blkmq_disk *disk, unsigned index)
+{
+  assert (index < disk_nr_hctxs (disk));
+  return blkmq_hctx_type (disk_hctx (disk, index));
+}
+
+void
+blkmq_disk_queues (const struct blkmq_disk *disk, struct blkmq_queues *queues)
+{
+  queues->poll_queues = disk->set->nr_poll_queues;
+  queues->submit_queues = disk->nr_hw_queues - queues->poll_queues;
+  queues->hw_queue_depth = disk->set->queue_depth;
 }
 
 unsigned

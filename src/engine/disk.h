@@ -14,6 +14,7 @@
 #include "blkmq-driver.h"
 #include "engine/clock.h"
 #include "engine/hctx.h"
+#include "engine/map.h"
 #include "engine/tagset.h"
 
 struct blkmq_disk {
@@ -33,6 +34,7 @@ struct blkmq_disk {
   struct blkmq_hctx *hctxs[MAX_HW_QUEUES];
   struct hctx_options hctx_options;
   const struct sched_ops *sched_ops; /* set->update_lock */
+  struct queue_maps maps;            /* control_lock to write */
   struct clock own_clock;
   struct clock *clock;
   struct flush_queue *flush; /* NULL: no volatile cache */
@@ -63,15 +65,45 @@ disk_hctx (const struct blkmq_disk *disk, unsigned index)
 
 struct blkmq_submitter {
   struct blkmq_disk *disk;
-  _Atomic (struct blkmq_hctx *) hctx;  /* disk->control_lock to write */
-  unsigned index;                      /* what it was bound to */
-  struct blkmq_submitter *prev, *next; /* disk->control_lock */
-  _Atomic uint32_t abort_epoch;        /* ios of an earlier one are aborted */
+  /* Where its ios go.  disk->control_lock to write. */
+  _Atomic (struct blkmq_hctx *) hctxs[BLKMQ_NR_HCTX_TYPES];
+  _Atomic bool has_types; /* not all of them are one; likewise */
+  unsigned index;         /* what it was bound to */
+  struct blkmq_hctx *bound[BLKMQ_NR_HCTX_TYPES]; /* control_lock: counted */
+  struct blkmq_submitter *prev, *next;           /* disk->control_lock */
+  _Atomic uint32_t abort_epoch; /* ios of an earlier one are aborted */
 };
 
-/* Bind SUBMITTER to an hctx in use; for the first time or after an update.
- * disk->control_lock. */
-void submitter_bind_locked (struct blkmq_submitter *submitter);
+static inline bool
+submitter_has_types (const struct blkmq_submitter *submitter)
+{
+  return __builtin_expect (
+      atomic_load_explicit (&submitter->has_types, memory_order_relaxed), 0);
+}
+
+static inline struct blkmq_hctx *
+submitter_hctx_of (const struct blkmq_submitter *submitter,
+                   enum blkmq_hctx_type type)
+{
+  return atomic_load_explicit (&submitter->hctxs[type], memory_order_relaxed);
+}
+
+/* The hctx that IO, which is SUBMITTER's, goes to.  By the time that it gets
+ * there this may be another's (hctx_is_for). */
+static inline struct blkmq_hctx *
+submitter_hctx (const struct blkmq_submitter *submitter,
+                const struct blkmq_io *io)
+{
+  enum blkmq_hctx_type type = BLKMQ_HCTX_TYPE_DEFAULT;
+
+  if (submitter_has_types (submitter)) {
+    if (io->flags & BLKMQ_IO_POLLED)
+      type = BLKMQ_HCTX_TYPE_POLL;
+    else if (io->op == BLKMQ_OP_READ)
+      type = BLKMQ_HCTX_TYPE_READ;
+  }
+  return submitter_hctx_of (submitter, type);
+}
 
 /* What blkmq_disk_alloc does not offer: for tests. */
 struct disk_options {

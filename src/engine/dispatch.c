@@ -189,8 +189,18 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
   return call_queue_rq (slot, h, r, request_start_issue (r));
 }
 
+/* May IO start on an hctx with these FLAGS?  One that is not for it may as well
+ * have been dropped: IO belongs elsewhere. */
+static bool
+may_start (const struct blkmq_io *io, unsigned *flags)
+{
+  if (!hctx_is_for (*flags, io))
+    *flags |= HCTX_DROPPED;
+  return !(*flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED));
+}
+
 /* Take a tag for a new request.  FLAGS receives the hctx's flags as they were
- * after the tag was taken; with FROZEN or REMOVED there is no tag. */
+ * after the tag was taken; with FROZEN, REMOVED or DROPPED there is no tag. */
 static struct request *
 take_request (struct thread_slot *slot, struct blkmq_hctx *h,
               const struct blkmq_io *io, unsigned *flags)
@@ -212,8 +222,9 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
     share_took (h, r);
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
-  if (__builtin_expect (*flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED),
-                        0)) {
+  if (__builtin_expect (
+          *flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED | HCTX_POLLED), 0)
+      && !may_start (io, flags)) {
     if (pool->is_shared)
       share_put (h, r);
     pool_put_tag (pool, (unsigned)tag);

@@ -66,7 +66,7 @@ engine_hand_over (struct thread_slot *slot)
   while (slot->ios != NULL) {
     struct blkmq_io *io = pop_noted_io (slot);
 
-    dispatch_ios (slot, io->priv.submitter->hctx, io, true);
+    dispatch_ios (slot, submitter_hctx (io->priv.submitter, io), io, true);
   }
   hand_over_runs (slot);
 }
@@ -105,7 +105,7 @@ engine_leave (struct thread_slot *slot)
       else if (slot->ios != NULL) {
         struct blkmq_io *io = pop_noted_io (slot);
 
-        dispatch_ios (slot, io->priv.submitter->hctx, io, false);
+        dispatch_ios (slot, submitter_hctx (io->priv.submitter, io), io, false);
       } else if (!has_run) {
         has_run = true;
         drain_runs (slot);

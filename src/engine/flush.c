@@ -51,7 +51,7 @@ struct flush_queue {
 static struct blkmq_hctx *
 hctx_of (const struct blkmq_io *io)
 {
-  return atomic_load (&io->priv.submitter->hctx);
+  return submitter_hctx (io->priv.submitter, io);
 }
 
 /* IO needs nothing more, or STATUS says why it ends here. */
@@ -79,10 +79,11 @@ begin_locked (struct flush_queue *fq)
   if (fq->is_under_way || fq->pending == NULL)
     return false;
   /* On the hctx of the one that has waited longest, where there is a thread
-   * that works. */
-  h = hctx_of (fq->pending);
+   * that works; but not on a polled one, for others share it who do not poll.
+   */
+  h = submitter_hctx_of (fq->pending->priv.submitter, BLKMQ_HCTX_TYPE_DEFAULT);
   fq->is_under_way = true;
-  atomic_store (&fq->submitter.hctx, h);
+  atomic_store (&fq->submitter.hctxs[BLKMQ_HCTX_TYPE_DEFAULT], h);
   count (&h->flushes);
   atomic_fetch_add_explicit (&h->flushes_coalesced, fq->nr_pending - 1,
                              memory_order_relaxed);
@@ -257,8 +258,10 @@ flush_rebind (struct blkmq_disk *disk)
   /* A flush that begins after this finds those who share it bound anew. */
   pthread_mutex_lock (&fq->lock);
   if (fq->is_under_way
-      && (atomic_load (&hctx_of (&fq->flush)->flags) & HCTX_DROPPED))
-    atomic_store (&fq->submitter.hctx, disk_hctx (disk, 0));
+      && !hctx_is_for (atomic_load (&hctx_of (&fq->flush)->flags), &fq->flush))
+    atomic_store (
+        &fq->submitter.hctxs[BLKMQ_HCTX_TYPE_DEFAULT],
+        disk_hctx (disk, disk->maps.type[BLKMQ_HCTX_TYPE_DEFAULT].offset));
   pthread_mutex_unlock (&fq->lock);
 }
 

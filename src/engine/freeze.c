@@ -19,6 +19,7 @@
 #include "engine/enter.h"
 #include "engine/freeze.h"
 #include "engine/hctx.h"
+#include "engine/poll.h"
 #include "engine/queue.h"
 #include "engine/thread.h"
 #include "engine/yield.h"
@@ -88,18 +89,22 @@ blkmq_unquiesce (struct blkmq_disk *disk)
 
 /* ---- waiting until nothing is left ---- */
 
-/* Sleep until something was released or ended since EVENTS was read.  Bounded,
- * because not all that is waited for tells: an outside reference is counted
- * just after it is taken. */
+/* Not all that is waited for tells: an outside reference is counted just after
+ * it is taken, and what is polled must be asked. */
+#define LOOK_NS 20000000
+#define POLL_NS 50000
+
+/* Sleep until something was released or ended since EVENTS was read, but no
+ * longer than MOST_NS, which is less than a second. */
 static void
-sleep_for_drain (struct blkmq_disk *disk, uint64_t events)
+sleep_for_drain (struct blkmq_disk *disk, uint64_t events, long most_ns)
 {
   struct timespec until;
 
   if (yield_instead_of_sleep ("wait for requests"))
     return;
   clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_nsec += 20000000;
+  until.tv_nsec += most_ns;
   if (until.tv_nsec >= 1000000000) {
     until.tv_sec++;
     until.tv_nsec -= 1000000000;
@@ -217,7 +222,9 @@ blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
     list.nr = 0;
     if (!any_taken (disk, is_unfinished, &list))
       return (int)list.nr;
-    sleep_for_drain (disk, events);
+    /* Those who polled may be waiting for the freeze to end. */
+    if (poll_disk (disk) == 0)
+      sleep_for_drain (disk, events, poll_is_needed (disk) ? POLL_NS : LOOK_NS);
   }
 }
 
@@ -286,7 +293,7 @@ wait_released (struct blkmq_disk *disk)
     events = drain_events (disk);
     if (!any_taken (disk, is_unreleased, NULL))
       return;
-    sleep_for_drain (disk, events);
+    sleep_for_drain (disk, events, LOOK_NS);
   }
 }
 

@@ -17,13 +17,16 @@
 #include "engine/dispatch.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
+#include "engine/io.h"
+#include "engine/poll.h"
 #include "engine/record.h"
 #include "engine/iostat.h"
 #include "engine/requeue.h"
 #include "engine/timeout.h"
 #include "engine/yield.h"
 
-static const struct loop_ops loop_ops = { hctx_kicked, hctx_timer_due };
+static const struct loop_ops loop_ops
+    = { hctx_kicked, hctx_timer_due, poll_from_loop };
 
 static void
 set_deadline (void *opaque, uint64_t deadline_ns)
@@ -120,7 +123,31 @@ hctx_lend_loop (struct blkmq_hctx *h, struct ev_loop *ev)
     return -ENOMEM;
   loop_free (h->loop);
   h->loop = loop;
+  loop_set_polled (loop, hctx_is_polled (h));
   return 0;
+}
+
+void
+hctx_set_type (struct blkmq_hctx *h, enum blkmq_hctx_type type)
+{
+  bool is_polled = type == BLKMQ_HCTX_TYPE_POLL;
+  /* Without a cache FUA means nothing, and what the driver cannot do is done by
+   * a flush. */
+  uint32_t driver_flags = h->disk->limits.fua
+                              ? IO_REQUEST_FLAGS
+                              : IO_REQUEST_FLAGS & ~BLKMQ_IO_FUA;
+
+  if (is_polled)
+    atomic_fetch_or (&h->flags, HCTX_POLLED);
+  else
+    atomic_fetch_and (&h->flags, ~HCTX_POLLED);
+  /* Who polls takes the end with it; there is nothing to be delayed. */
+  atomic_store (&h->type, type);
+  atomic_store (&h->ends_inline, (is_polled || h->irqmode == IRQMODE_NONE)
+                                     && h->driver->complete == NULL);
+  atomic_store (&h->driver_flags,
+                is_polled ? driver_flags | BLKMQ_IO_POLLED : driver_flags);
+  loop_set_polled (h->loop, is_polled);
 }
 
 /* ---- the loop's work ---- */

@@ -44,6 +44,7 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define HCTX_FROZEN (1u << 1)   /* start no request */
 #define HCTX_REMOVED (1u << 2)  /* answer everything with OFFLINE */
 #define HCTX_DROPPED (1u << 3)  /* not in use: its submitters are elsewhere */
+#define HCTX_POLLED (1u << 4)   /* only for ios with BLKMQ_IO_POLLED */
 
 /* hctx->watch */
 #define WATCHED UINT64_C (1)
@@ -74,7 +75,6 @@ struct blkmq_hctx {
   void *data;           /* the driver's */
   bool driver_is_ready; /* its init_hctx was called; set->lock */
   enum irqmode irqmode;
-  bool ends_inline; /* completions end where the driver calls: no detour */
   uint64_t completion_ns;
   uint64_t io_timeout_ns; /* 0: off */
   uint64_t spin_ns;       /* the loop's */
@@ -96,6 +96,14 @@ struct blkmq_hctx {
   _Atomic bool stalled;
   _Atomic uint64_t watch;
   _Atomic bool scan_armed;
+
+  /* What it is for (hctx_set_type), and what follows from that: whether
+   * completions end where the driver calls, without a detour; which of an io's
+   * flags the driver sees. */
+  _Atomic unsigned type;
+  _Atomic bool ends_inline;
+  _Atomic uint32_t driver_flags;
+
   /* Where requests come from.  Changed by a live update only, while the hctx is
    * frozen; kept by whoever holds the hctx (hctx_hold, dispatching). */
   _Atomic (struct request_pool *) pool;
@@ -137,9 +145,24 @@ struct blkmq_hctx {
   _Atomic uint64_t lost_claims[BLKMQ_NR_CAUSES];
   _Atomic uint64_t busy, requeues, merges;
   _Atomic uint64_t timeouts, timeouts_done, timeouts_reset, timeouts_held;
+  _Atomic uint64_t polled;
   _Atomic uint64_t stale_tokens, stale_handles;
   _Atomic uint64_t flushes, flushes_coalesced;
 };
+
+static inline bool
+hctx_is_polled (const struct blkmq_hctx *h)
+{
+  return atomic_load_explicit (&h->flags, memory_order_relaxed) & HCTX_POLLED;
+}
+
+/* An hctx with these FLAGS: is it one for IO? */
+static inline bool
+hctx_is_for (unsigned flags, const struct blkmq_io *io)
+{
+  return !(flags & HCTX_DROPPED)
+         && (!(flags & HCTX_POLLED) || (io->flags & BLKMQ_IO_POLLED));
+}
 
 static inline struct request_pool *
 hctx_pool (struct blkmq_hctx *h)
@@ -189,6 +212,9 @@ void hctx_exit (struct blkmq_hctx *h);
 /* The driver's part of it: each is done once until the other is. */
 int hctx_init_driver (struct blkmq_hctx *h);
 void hctx_exit_driver (struct blkmq_hctx *h);
+
+/* Before anything uses it, or while it is frozen. */
+void hctx_set_type (struct blkmq_hctx *h, enum blkmq_hctx_type type);
 
 /* How many timers may be armed at once: all requests, and the hctx's own. */
 unsigned hctx_nr_timers (unsigned nr_requests);

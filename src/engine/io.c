@@ -231,11 +231,8 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   rq->driver_data = h->driver_data;
 
   rq->op = io->op;
-  /* Without a cache FUA means nothing, and what the driver cannot do is done by
-   * a flush. */
   rq->flags = io->flags
-              & (h->disk->limits.fua ? IO_REQUEST_FLAGS
-                                     : IO_REQUEST_FLAGS & ~BLKMQ_IO_FUA);
+              & atomic_load_explicit (&h->driver_flags, memory_order_relaxed);
   rq->offset_bytes = io->priv.next_offset_bytes;
   rq->segment = io->priv.next_segment;
   rq->skip_bytes = io->priv.next_skip_bytes;
@@ -251,7 +248,10 @@ io_take_part (struct blkmq_hctx *h, struct blkmq_io *io, struct request *r)
   r->submitter = io->priv.submitter;
   r->early = io->give_back != NULL;
   r->accepted = false;
-  atomic_store_explicit (&r->ends_inline, h->ends_inline, memory_order_relaxed);
+  atomic_store_explicit (
+      &r->ends_inline,
+      atomic_load_explicit (&h->ends_inline, memory_order_relaxed),
+      memory_order_relaxed);
   r->nr_merged = 0;
   r->driver_tag = NO_TAG;
   r->merge_closed = false;

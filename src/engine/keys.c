@@ -71,6 +71,14 @@ const struct blkmq_key engine_keys[] = {
       .help = "number of hardware queues",
   },
   {
+      .name = "poll_queues",
+      .type = BLKMQ_KEY_INT,
+      .default_value = "0",
+      .min = 0,
+      .max = 1023,
+      .help = "number of polled hardware queues, beside submit_queues",
+  },
+  {
       .name = "hw_queue_depth",
       .type = BLKMQ_KEY_INT,
       .default_value = "64",

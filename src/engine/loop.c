@@ -40,7 +40,9 @@ struct loop {
   unsigned index;
   struct ev_loop *ev;
   ev_io kick, timer;
-  ev_prepare first_turn; /* lent: finds out which thread it is */
+  ev_prepare first_turn;   /* lent: finds out which thread it is */
+  ev_prepare before_sleep; /* lent and polled */
+  ev_idle no_sleep;        /* active while there is something to poll for */
   int kickfd, timerfd;
   uint64_t spin_ns;
   struct clock clock; /* the real one */
@@ -51,6 +53,7 @@ struct loop {
   struct thread_slot *thread_slot;
   unsigned thread_id;
 
+  _Atomic bool polled;
   _Atomic bool kicked;
   _Atomic bool quit;
 
@@ -134,6 +137,60 @@ wake (struct loop *loop)
   (void)r;
 }
 
+/* libev's loop does not sleep while an idle watcher is active. */
+static void
+no_sleep_cb (struct ev_loop *ev, ev_idle *w, int revents)
+{
+}
+
+static void
+stop_no_sleep (struct loop *loop)
+{
+  if (ev_is_active (&loop->no_sleep)) {
+    ev_ref (loop->ev);
+    ev_idle_stop (loop->ev, &loop->no_sleep);
+  }
+}
+
+static void
+before_sleep_cb (struct ev_loop *ev, ev_prepare *w, int revents)
+{
+  struct loop *loop = w->data;
+
+  mark_thread (loop);
+  if (!loop->ops->poll (loop->opaque))
+    stop_no_sleep (loop);
+  else if (!ev_is_active (&loop->no_sleep)) {
+    ev_idle_start (ev, &loop->no_sleep);
+    ev_unref (ev);
+  }
+}
+
+/* Have the watchers say what was asked for.  The loop's thread. */
+static void
+set_polling (struct loop *loop, bool is_polled)
+{
+  if (loop->kind != LOOP_LENT
+      || is_polled == !!ev_is_active (&loop->before_sleep))
+    return;
+  if (is_polled) {
+    ev_prepare_start (loop->ev, &loop->before_sleep);
+    ev_unref (loop->ev);
+  } else {
+    ev_ref (loop->ev);
+    ev_prepare_stop (loop->ev, &loop->before_sleep);
+    stop_no_sleep (loop);
+  }
+}
+
+void
+loop_set_polled (struct loop *loop, bool is_polled)
+{
+  if (atomic_exchange (&loop->polled, is_polled) != is_polled
+      && loop->kind == LOOP_LENT)
+    loop_kick (loop);
+}
+
 static void
 kick_cb (struct ev_loop *ev, ev_io *w, int revents)
 {
@@ -147,6 +204,7 @@ kick_cb (struct ev_loop *ev, ev_io *w, int revents)
     ev_break (ev, EVBREAK_ALL);
     return;
   }
+  set_polling (loop, atomic_load (&loop->polled));
   outer = turn_begin (loop);
   turn_kicked (loop);
   turn_end (loop, outer);
@@ -339,6 +397,10 @@ loop_start (struct loop *loop)
     ev_unref (loop->ev);
     ev_unref (loop->ev);
     ev_unref (loop->ev);
+    ev_prepare_init (&loop->before_sleep, before_sleep_cb);
+    loop->before_sleep.data = loop;
+    ev_idle_init (&loop->no_sleep, no_sleep_cb);
+    set_polling (loop, atomic_load (&loop->polled));
   }
   loop->open = true;
 
@@ -379,6 +441,7 @@ loop_stop (struct loop *loop)
   if (loop->kind == LOOP_LENT) {
     ev_ref (loop->ev);
     ev_ref (loop->ev);
+    set_polling (loop, false);
     if (ev_is_active (&loop->first_turn)) {
       ev_ref (loop->ev);
       ev_prepare_stop (loop->ev, &loop->first_turn);

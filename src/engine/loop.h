@@ -21,6 +21,9 @@ enum loop_kind { LOOP_OWN, LOOP_LENT, LOOP_MANUAL };
 struct loop_ops {
   void (*kicked) (void *opaque);    /* at least one kick since the last call */
   void (*timer_due) (void *opaque); /* the deadline has passed */
+  /* Lent loops, before each sleep, if asked for by loop_set_polled: do what can
+   * be done; true if the loop must not sleep but come back. */
+  bool (*poll) (void *opaque);
 };
 
 /* EV is the lent loop, else NULL.  INDEX names the thread.  SPIN_NS before each
@@ -44,6 +47,9 @@ void loop_kick (struct loop *loop);
 /* Set the (one) deadline, absolute CLOCK_MONOTONIC; UINT64_MAX: none.  Any
  * thread. */
 void loop_set_deadline (struct loop *loop, uint64_t deadline_ns);
+
+/* From now on call ops->poll, or do not.  Any thread. */
+void loop_set_polled (struct loop *loop, bool is_polled);
 
 /* Manual loops: call kicked if there was a kick, and timer_due.  True if there
  * is another kick by now. */

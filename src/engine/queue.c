@@ -185,7 +185,8 @@ wait_unlink_locked (struct blkmq_hctx *h, struct blkmq_io *io)
   io_has_tags (io);
 }
 
-/* False: H is not in use any more, and IO was not put anywhere. */
+/* False: H is not in use any more, or not for IO, which was not put anywhere.
+ */
 static bool
 append (struct blkmq_hctx *h, struct blkmq_io *io)
 {
@@ -201,7 +202,7 @@ append (struct blkmq_hctx *h, struct blkmq_io *io)
     status = BLKMQ_STS_OFFLINE;
   else if (io_is_aborted (io))
     status = BLKMQ_STS_ABORTED;
-  else if (flags & HCTX_DROPPED) {
+  else if (!hctx_is_for (flags, io)) {
     pthread_mutex_unlock (&h->lock);
     return false;
   } else {
@@ -225,7 +226,7 @@ void
 wait_append (struct blkmq_hctx *h, struct blkmq_io *io)
 {
   while (!append (h, io))
-    h = atomic_load (&io->priv.submitter->hctx);
+    h = submitter_hctx (io->priv.submitter, io);
 }
 
 /* Take all of LIST. */

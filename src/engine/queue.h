@@ -37,7 +37,7 @@ wait_list_of (struct blkmq_hctx *h, const struct blkmq_io *io)
  * STATUS all that MATCH says yes to (NULL: all), and returns their number. */
 void wait_append (struct blkmq_hctx *h, struct blkmq_io *io);
 
-/* H was dropped: have its ios wait where their submitters are now. */
+/* H was dropped, or is for others now: have its ios wait where they belong. */
 void wait_move (struct blkmq_hctx *h);
 unsigned wait_abort (struct blkmq_hctx *h,
                      bool (*match) (struct blkmq_io *io, void *opaque),

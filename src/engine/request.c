@@ -365,7 +365,7 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
   }
 
   r->driver_status = (uint8_t)status;
-  switch (h->irqmode) {
+  switch (hctx_is_polled (h) ? IRQMODE_NONE : h->irqmode) {
   case IRQMODE_NONE:
     request_finish (r);
     break;

@@ -72,6 +72,7 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   stats->timeouts_done += get (&h->timeouts_done);
   stats->timeouts_reset += get (&h->timeouts_reset);
   stats->timeouts_held += get (&h->timeouts_held);
+  stats->polled += get (&h->polled);
   stats->stale_tokens += get (&h->stale_tokens);
   stats->stale_handles += get (&h->stale_handles);
   iostat_add_times (h, stats);

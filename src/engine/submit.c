@@ -12,39 +12,9 @@
 #include "engine/dispatch.h"
 #include "engine/disk.h"
 #include "engine/enter.h"
+#include "engine/poll.h"
 #include "engine/request.h"
 #include "engine/sync.h"
-
-/* Not in turn: a program that opens each connection twice (nbdkit does, for a
- * client that asks before it connects) would use every other hctx only. */
-static struct blkmq_hctx *
-least_used_locked (struct blkmq_disk *disk)
-{
-  struct blkmq_hctx *least = disk_hctx (disk, 0);
-
-  for (unsigned i = 1; i < disk->nr_hw_queues; i++) {
-    if (disk_hctx (disk, i)->nr_submitters < least->nr_submitters)
-      least = disk_hctx (disk, i);
-  }
-  return least;
-}
-
-void
-submitter_bind_locked (struct blkmq_submitter *submitter)
-{
-  struct blkmq_disk *disk = submitter->disk;
-  struct blkmq_hctx *h = atomic_load (&submitter->hctx);
-
-  if (h != NULL)
-    h->nr_submitters--;
-  /* One that was bound to an hctx goes back to it when there is one again. */
-  if (submitter->index != BLKMQ_HCTX_ANY)
-    h = disk_hctx (disk, submitter->index % disk->nr_hw_queues);
-  else
-    h = least_used_locked (disk);
-  h->nr_submitters++;
-  atomic_store (&submitter->hctx, h);
-}
 
 struct blkmq_submitter *
 blkmq_submitter_alloc (struct blkmq_disk *disk, unsigned index)
@@ -81,7 +51,7 @@ blkmq_submitter_free (struct blkmq_submitter *submitter)
     return;
   disk = submitter->disk;
   pthread_mutex_lock (&disk->control_lock);
-  atomic_load (&submitter->hctx)->nr_submitters--;
+  submitter_unbind_locked (submitter);
   if (submitter->prev != NULL)
     submitter->prev->next = submitter->next;
   else
@@ -93,18 +63,17 @@ blkmq_submitter_free (struct blkmq_submitter *submitter)
   blkmq_disk_put (disk);
 }
 
-static struct blkmq_hctx *
-hctx_of (const struct blkmq_submitter *submitter)
+unsigned
+blkmq_submitter_hctx_of (const struct blkmq_submitter *submitter,
+                         enum blkmq_hctx_type type)
 {
-  /* It may be a new one: acquire pairs with the store in
-   * submitter_bind_locked. */
-  return atomic_load_explicit (&submitter->hctx, memory_order_acquire);
+  return submitter_hctx_of (submitter, type)->index;
 }
 
 unsigned
 blkmq_submitter_hctx (const struct blkmq_submitter *submitter)
 {
-  return hctx_of (submitter)->index;
+  return blkmq_submitter_hctx_of (submitter, BLKMQ_HCTX_TYPE_DEFAULT);
 }
 
 /* Before its checks (io_prepare) an io has no state. */
@@ -118,6 +87,38 @@ io_init (struct blkmq_io *io, struct blkmq_submitter *submitter,
   io->priv.state = 0;
   io->priv.abort_epoch
       = atomic_load_explicit (&submitter->abort_epoch, memory_order_relaxed);
+}
+
+/* Take out of the chain FIRST what goes to H, and first of all FIRST itself
+ * (the hctx was its own when the caller looked); in order, as what is left. */
+static struct blkmq_io *
+take_of_hctx (const struct blkmq_submitter *submitter, struct blkmq_hctx *h,
+              struct blkmq_io *first, struct blkmq_io **rest)
+{
+  struct blkmq_io *io = first->priv.next, **tail = &first->priv.next;
+
+  for (; io != NULL; io = io->priv.next) {
+    if (submitter_hctx (submitter, io) == h) {
+      *tail = io;
+      tail = &io->priv.next;
+    } else {
+      *rest = io;
+      rest = &io->priv.next;
+    }
+  }
+  *tail = *rest = NULL;
+  return first;
+}
+
+static void
+dispatch_by_hctx (struct thread_slot *slot, struct blkmq_submitter *submitter,
+                  struct blkmq_io *first)
+{
+  while (first != NULL) {
+    struct blkmq_hctx *h = submitter_hctx (submitter, first);
+
+    dispatch_ios (slot, h, take_of_hctx (submitter, h, first, &first), false);
+  }
 }
 
 /* All ios of the chain have their submitter set. */
@@ -136,7 +137,11 @@ submit_chain (struct blkmq_submitter *submitter, struct blkmq_io *first)
     return;
   }
   slot->depth++;
-  dispatch_ios (slot, hctx_of (submitter), first, false);
+  if (submitter_has_types (submitter))
+    dispatch_by_hctx (slot, submitter, first);
+  else
+    dispatch_ios (slot, submitter_hctx_of (submitter, BLKMQ_HCTX_TYPE_DEFAULT),
+                  first, false);
   engine_leave (slot);
 }
 
@@ -150,6 +155,7 @@ blkmq_submit (struct blkmq_submitter *submitter, struct blkmq_io *io)
 int
 blkmq_submit_wait (struct blkmq_submitter *submitter, struct blkmq_io *io)
 {
+  bool is_polled = io->flags & BLKMQ_IO_POLLED;
   struct completion has_tags;
 
   if (thread_must_not_block (thread_self ()))
@@ -157,7 +163,10 @@ blkmq_submit_wait (struct blkmq_submitter *submitter, struct blkmq_io *io)
   completion_init (&has_tags);
   io_init (io, submitter, &has_tags);
   submit_chain (submitter, io);
-  completion_wait (&has_tags);
+  if (is_polled)
+    poll_wait (submitter, &has_tags); /* tags come back by polling only */
+  else
+    completion_wait (&has_tags);
   return 0;
 }
 
@@ -216,6 +225,13 @@ unsigned
 blkmq_hctx_index (const struct blkmq_hctx *hctx)
 {
   return hctx->index;
+}
+
+enum blkmq_hctx_type
+blkmq_hctx_type (const struct blkmq_hctx *hctx)
+{
+  return (enum blkmq_hctx_type)atomic_load_explicit (&hctx->type,
+                                                     memory_order_relaxed);
 }
 
 struct blkmq_request *

@@ -14,6 +14,7 @@
 
 #include "blkmq.h"
 #include "engine/disk.h"
+#include "engine/poll.h"
 #include "engine/sync.h"
 #include "engine/thread.h"
 
@@ -115,14 +116,26 @@ sync_submit (struct blkmq_submitter *submitter, struct blkmq_io *io,
 int
 blkmq_submit_sync (struct blkmq_submitter *submitter, struct blkmq_io *io)
 {
+  bool is_polled = io->flags & BLKMQ_IO_POLLED;
   struct sync_io sync;
   int r = sync_submit (submitter, io, &sync);
 
   if (r < 0)
     return r;
-  if (!completion_is_done (&sync.done))
-    completion_wait (&sync.done);
+  if (!completion_is_done (&sync.done)) {
+    if (is_polled)
+      poll_wait (submitter, &sync.done);
+    else
+      completion_wait (&sync.done);
+  }
   return -blkmq_status_to_errno (sync.status);
+}
+
+static bool
+sleep_for (struct blkmq_submitter *submitter, struct completion *c,
+           uint64_t timeout_ns)
+{
+  return completion_wait_for (c, timeout_ns);
 }
 
 int
@@ -130,13 +143,16 @@ blkmq_submit_sync_while (struct blkmq_submitter *submitter, struct blkmq_io *io,
                          uint64_t interval_ns,
                          bool (*keep_waiting) (void *opaque), void *opaque)
 {
+  bool (*wait_for) (struct blkmq_submitter * submitter, struct completion * c,
+                    uint64_t timeout_ns)
+      = io->flags & BLKMQ_IO_POLLED ? poll_wait_for : sleep_for;
   struct sync_io sync;
   bool keep = true;
   int r = sync_submit (submitter, io, &sync);
 
   if (r < 0)
     return r;
-  while (!completion_wait_for (&sync.done, interval_ns)) {
+  while (!wait_for (submitter, &sync.done, interval_ns)) {
     if (keep)
       keep = keep_waiting (opaque);
     /* Again each time: a part that was between two queues is found later. */

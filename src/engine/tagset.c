@@ -165,6 +165,7 @@ tagset_alloc (const struct tagset_options *options,
   set->shared_bitmap = options->shared_bitmap;
   set->merges = options->merges;
   set->nr_hw_queues = options->nr_hw_queues;
+  set->nr_poll_queues = options->nr_poll_queues;
   set->queue_depth = options->queue_depth;
   set->nr_reserved = options->driver->nr_reserved_tags;
   if (set->nr_reserved >= set->queue_depth) {

@@ -32,11 +32,12 @@ struct blkmq_tag_set {
   pthread_mutex_t update_lock;
 
   pthread_mutex_t lock;
-  unsigned nr_hw_queues;        /* lock */
-  _Atomic unsigned queue_depth; /* lock to write */
-  unsigned nr_reserved;         /* fixed */
-  uint64_t gen_floor;           /* lock: above those of retired pools */
-  unsigned nr_pools;            /* lock: there are */
+  unsigned nr_hw_queues;           /* lock: polled ones too */
+  _Atomic unsigned nr_poll_queues; /* lock to write */
+  _Atomic unsigned queue_depth;    /* lock to write */
+  unsigned nr_reserved;            /* fixed */
+  uint64_t gen_floor;              /* lock: above those of retired pools */
+  unsigned nr_pools;               /* lock: there are */
   struct request_pool *pools[MAX_HW_QUEUES]; /* lock */
 
   /* Pools that were replaced while some of their requests were still held.
@@ -57,7 +58,7 @@ struct blkmq_tag_set {
 struct tagset_options {
   const struct blkmq_driver *driver;
   void *driver_data;
-  unsigned nr_hw_queues, queue_depth;
+  unsigned nr_hw_queues, nr_poll_queues, queue_depth;
   bool is_shared, shared_bitmap, merges;
 };
 

@@ -24,6 +24,7 @@
 #include "engine/elevator.h"
 #include "engine/enter.h"
 #include "engine/flush.h"
+#include "engine/map.h"
 #include "engine/queue.h"
 #include "engine/tagset.h"
 
@@ -34,12 +35,14 @@ struct update_disk {
   struct blkmq_disk *disk;
   const struct sched_ops *sched_ops; /* wanted */
   bool frozen;
+  struct queue_maps maps;      /* wanted */
   struct request_pool **pools; /* new ones with a scheduler, by hctx */
 };
 
 struct update {
   struct blkmq_tag_set *set;
-  unsigned nr_hw_queues, queue_depth; /* wanted */
+  unsigned nr_hw_queues, nr_poll_queues, queue_depth; /* wanted */
+  unsigned submit_queues; /* nr_hw_queues without the polled ones */
   unsigned old_nr_hw_queues;
   struct update_disk *disks;
   unsigned nr_disks;
@@ -70,15 +73,16 @@ check_bounds (const struct update *update, struct blkmq_error *error)
 {
   unsigned least = update->set->nr_reserved + 1;
 
-  if (update->nr_hw_queues < 1 || update->nr_hw_queues > MAX_HW_QUEUES)
+  if (update->submit_queues < 1 || update->submit_queues > MAX_HW_QUEUES)
     return error_set (error, -EINVAL,
                       "submit_queues=%u: must be a whole number from 1 to %d",
-                      update->nr_hw_queues, MAX_HW_QUEUES);
+                      update->submit_queues, MAX_HW_QUEUES);
   if (update->queue_depth < least || update->queue_depth > MAX_QUEUE_DEPTH)
     return error_set (error, -EINVAL,
                       "hw_queue_depth=%u: must be a whole number from %u to %d",
                       update->queue_depth, least, MAX_QUEUE_DEPTH);
-  return 0;
+  return map_check_counts (update->set->driver, update->submit_queues,
+                           update->nr_poll_queues, error);
 }
 
 static bool
@@ -217,10 +221,26 @@ init_driver_locked (struct update *update, struct blkmq_disk *disk,
     int r = hctx_init_driver (disk_hctx (disk, i));
 
     if (r < 0)
-      return error_set (error, r, "submit_queues=%u: setting up hctx %u: %s",
-                        update->nr_hw_queues, i, strerror (-r));
+      return error_set (
+          error, r, "submit_queues=%u poll_queues=%u: setting up hctx %u: %s",
+          update->submit_queues, update->nr_poll_queues, i, strerror (-r));
   }
   return 0;
+}
+
+static int
+make_maps (struct update *update, struct blkmq_error *error)
+{
+  int r = 0;
+
+  for (unsigned i = 0; i < update->nr_disks && r == 0; i++) {
+    struct update_disk *ud = &update->disks[i];
+
+    r = map_queues (update->set->driver, ud->disk->driver_data,
+                    update->nr_hw_queues, update->nr_poll_queues, &ud->maps,
+                    error);
+  }
+  return r;
 }
 
 /* SCHED_OPS: for DISK, if it is not NULL. */
@@ -239,8 +259,11 @@ prepare_locked (struct update *update, const struct blkmq_disk *disk,
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
     r = make_hctxs_locked (update, update->disks[i].disk);
   if (r < 0)
-    return error_set (error, r, "submit_queues=%u hw_queue_depth=%u: %s",
-                      update->nr_hw_queues, update->queue_depth, strerror (-r));
+    return error_set (error, r,
+                      "submit_queues=%u poll_queues=%u hw_queue_depth=%u: %s",
+                      update->submit_queues, update->nr_poll_queues,
+                      update->queue_depth, strerror (-r));
+  r = make_maps (update, error);
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++) {
     struct update_disk *ud = &update->disks[i];
 
@@ -360,19 +383,39 @@ install_pools_locked (struct update *update)
   install_others_locked (update);
 }
 
+/* Of the hctxs in use those that are polled from now on, or the others. */
 static void
-use_hctxs (struct update *update, struct blkmq_disk *disk)
+set_types (struct blkmq_disk *disk, bool polled)
 {
+  for (unsigned i = 0; i < disk->nr_hw_queues; i++) {
+    enum blkmq_hctx_type type = map_type (&disk->maps, i);
+
+    if ((type == BLKMQ_HCTX_TYPE_POLL) == polled)
+      hctx_set_type (disk_hctx (disk, i), type);
+  }
+}
+
+static void
+use_hctxs (struct update *update, const struct update_disk *ud)
+{
+  struct blkmq_disk *disk = ud->disk;
+  const struct queue_maps *maps = &ud->maps;
+  bool is_new = memcmp (&disk->maps, maps, sizeof *maps) != 0;
+
   pthread_mutex_lock (&disk->control_lock);
   atomic_store (&disk->nr_hw_queues, update->nr_hw_queues);
+  disk->maps = *maps;
   for (unsigned i = 0; i < update->nr_hw_queues; i++)
     atomic_fetch_and (&disk_hctx (disk, i)->flags, ~HCTX_DROPPED);
-  if (update->nr_hw_queues != update->old_nr_hw_queues) {
+  set_types (disk, false);
+  if (is_new) {
     for (struct blkmq_submitter *s = disk->submitters; s != NULL; s = s->next)
       submitter_bind_locked (s);
     flush_rebind (disk);
   }
-  /* After the submitters have left: who finds it dropped asks where his is. */
+  /* After the submitters have left: who finds it dropped, or polled, asks where
+   * his is. */
+  set_types (disk, true);
   for (unsigned i = update->nr_hw_queues; i < disk_nr_hctxs (disk); i++)
     atomic_fetch_or (&disk_hctx (disk, i)->flags, HCTX_DROPPED);
   pthread_mutex_unlock (&disk->control_lock);
@@ -395,13 +438,19 @@ leave_share_if_retired (struct request *r, void *opaque)
   return 0;
 }
 
-/* After those who were on them have left. */
+/* After those who were on them have left: what waits on an hctx that is not in
+ * use any more, or is polled by now, goes where it belongs. */
 static void
 leave_dropped (struct blkmq_disk *disk)
 {
-  for (unsigned i = disk->nr_hw_queues; i < disk_nr_hctxs (disk); i++) {
-    wait_move (disk_hctx (disk, i));
-    forget (disk_hctx (disk, i));
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    if (i >= disk->nr_hw_queues) {
+      wait_move (h);
+      forget (h);
+    } else if (hctx_is_polled (h))
+      wait_move (h);
   }
 }
 
@@ -412,9 +461,10 @@ commit_locked (struct update *update)
 
   install_pools_locked (update);
   set->nr_hw_queues = update->nr_hw_queues;
+  atomic_store (&set->nr_poll_queues, update->nr_poll_queues);
   atomic_store (&set->queue_depth, update->queue_depth);
   for (unsigned i = 0; i < update->nr_disks; i++)
-    use_hctxs (update, update->disks[i].disk);
+    use_hctxs (update, &update->disks[i]);
 
   /* Who had looked at the old state before it was frozen. */
   for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {
@@ -470,11 +520,26 @@ update_free (struct update *update)
   free (update->pools);
 }
 
-/* 0, NULL: as it is. */
+static void
+set_wanted_locked (struct update *update, const struct blkmq_disk *disk,
+                   const struct blkmq_queues *queues)
+{
+  struct blkmq_queues present;
+
+  if (queues == NULL) {
+    blkmq_disk_queues (disk, &present);
+    queues = &present;
+  }
+  update->submit_queues = queues->submit_queues;
+  update->nr_poll_queues = queues->poll_queues;
+  update->nr_hw_queues = queues->submit_queues + queues->poll_queues;
+  update->queue_depth = queues->hw_queue_depth;
+}
+
+/* QUEUES, SCHED_OPS: NULL: as they are. */
 static int
-update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
-             unsigned queue_depth, const struct sched_ops *sched_ops,
-             struct blkmq_error *error)
+update_disk (struct blkmq_disk *disk, const struct blkmq_queues *queues,
+             const struct sched_ops *sched_ops, struct blkmq_error *error)
 {
   struct blkmq_tag_set *set = disk->set;
   struct update update = { .set = set };
@@ -487,8 +552,7 @@ update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
     return error_set (error, -ENODEV, "the disk was removed");
   pthread_mutex_lock (&set->update_lock);
   pthread_mutex_lock (&set->lock);
-  update.nr_hw_queues = nr_hw_queues != 0 ? nr_hw_queues : set->nr_hw_queues;
-  update.queue_depth = queue_depth != 0 ? queue_depth : set->queue_depth;
+  set_wanted_locked (&update, disk, queues);
   r = prepare_locked (&update, disk, sched_ops, error);
   if (r < 0)
     roll_back_locked (&update);
@@ -502,10 +566,10 @@ update_disk (struct blkmq_disk *disk, unsigned nr_hw_queues,
 }
 
 int
-blkmq_update_queues (struct blkmq_disk *disk, unsigned nr_hw_queues,
-                     unsigned queue_depth, struct blkmq_error *error)
+blkmq_update_queues (struct blkmq_disk *disk, const struct blkmq_queues *queues,
+                     struct blkmq_error *error)
 {
-  return update_disk (disk, nr_hw_queues, queue_depth, NULL, error);
+  return update_disk (disk, queues, NULL, error);
 }
 
 int
@@ -524,7 +588,7 @@ blkmq_disk_set_scheduler (struct blkmq_disk *disk, const char *name,
       text_add (&text, "%s %s", i > 0 ? "," : "", sched_names[i]);
     return -EINVAL;
   }
-  return update_disk (disk, 0, 0, ops, error);
+  return update_disk (disk, NULL, ops, error);
 }
 
 const char *

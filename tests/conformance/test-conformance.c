@@ -46,6 +46,7 @@ struct fixture {
   struct blkmq_submitter *submitter;
   const struct blkmq_limits *limits;
   bool keeps_data;
+  uint32_t io_flags; /* BLKMQ_IO_POLLED, with poll_queues */
 };
 
 static void
@@ -64,7 +65,8 @@ set_given_keys (struct blkmq_config *config)
     set (config, *key, *key + strlen (*key) + 1);
 }
 
-/* KEYS: key, value, ..., NULL; the depth is DEPTH unless they say otherwise. */
+/* KEYS: key, value, ..., NULL; the depth is DEPTH unless they say otherwise.
+ * poll_queues is for those who poll. */
 static struct fixture
 open_fixture (unsigned target, const char *const *keys)
 {
@@ -82,10 +84,14 @@ open_fixture (unsigned target, const char *const *keys)
   set (config, "size", "1M");
   snprintf (seed_text, sizeof seed_text, "%" PRIu64, seed);
   set (config, "seed", seed_text);
-  for (; keys != NULL && *keys != NULL; keys += 2)
-    set (config, keys[0], keys[1]);
+  for (; keys != NULL && *keys != NULL; keys += 2) {
+    if (strcmp (keys[0], "poll_queues") != 0 || targets[target]->poll != NULL)
+      set (config, keys[0], keys[1]);
+  }
   if (!blkmq_config_is_set (config, "hw_queue_depth"))
     set (config, "hw_queue_depth", "8");
+  f.io_flags
+      = blkmq_config_number (config, "poll_queues") > 0 ? BLKMQ_IO_POLLED : 0;
   if (blkmq_disk_alloc (config, &f.disk, &error) < 0
       || blkmq_disk_start (f.disk, &error) < 0)
     ck_abort_msg ("%s: %s", targets[target]->name, error.message);
@@ -122,6 +128,7 @@ close_fixture (struct fixture *f)
     ck_assert_uint_eq (stats.in_flight[op], 0);
   ck_assert_uint_eq (stats.waiting, 0);
   ck_assert_uint_eq (stats.stale_tokens, 0);
+  ck_assert_int_eq (stats.polled > 0, (f->io_flags & BLKMQ_IO_POLLED) != 0);
   ck_assert_msg (!atomic_load (&wrap.over_limits),
                  "a request was out of its limits");
   blkmq_unfreeze (f->disk);
@@ -245,6 +252,17 @@ wait_for_ends (unsigned nr)
   pthread_mutex_unlock (&ends_lock);
 }
 
+static unsigned
+nr_ended_now (void)
+{
+  unsigned nr;
+
+  pthread_mutex_lock (&ends_lock);
+  nr = nr_ended;
+  pthread_mutex_unlock (&ends_lock);
+  return nr;
+}
+
 static void
 check_ended_once (const struct counted *ios, unsigned nr)
 {
@@ -263,6 +281,8 @@ static const char *const modes[][7] = {
   { "submit_queues", "3", NULL },
   { "max_sectors", "8", NULL },
   { "io_timeout", "60s", "hw_queue_depth", "1", NULL },
+  { "poll_queues", "1", NULL },
+  { "poll_queues", "2", "submit_queues", "2", "irqmode", "timer", NULL },
 };
 #define NR_MODES (sizeof modes / sizeof modes[0])
 
@@ -274,6 +294,23 @@ static struct fixture
 open_mode (int i)
 {
   return open_fixture (TARGET (i), MODE (i));
+}
+
+static int
+read_flagged (struct fixture *f, struct blkmq_submitter *submitter, void *buf,
+              size_t bytes, uint64_t offset_bytes)
+{
+  struct iovec segment = { buf, bytes };
+  struct blkmq_io io = {
+    .op = BLKMQ_OP_READ,
+    .flags = f->io_flags,
+    .offset_bytes = offset_bytes,
+    .bytes = bytes,
+    .segments = &segment,
+    .nr_segments = 1,
+  };
+
+  return blkmq_submit_sync (submitter, &io);
 }
 
 START_TEST (test_round_trip_matches_a_shadow)
@@ -297,7 +334,7 @@ START_TEST (test_round_trip_matches_a_shadow)
       if (f.keeps_data)
         memcpy (shadow + offset, buf, bytes);
       ck_assert_int_eq (blkmq_write (f.submitter, buf, bytes, offset,
-                                     r & 1 ? BLKMQ_IO_FUA : 0),
+                                     (r & 1 ? BLKMQ_IO_FUA : 0) | f.io_flags),
                         0);
       break;
     case 2:
@@ -310,18 +347,19 @@ START_TEST (test_round_trip_matches_a_shadow)
       if (f.limits->max_write_zeroes_bytes == 0)
         break;
       memset (shadow + offset, 0, bytes);
-      ck_assert_int_eq (blkmq_write_zeroes (f.submitter, bytes, offset,
-                                            r & 1 ? BLKMQ_IO_NOUNMAP : 0),
-                        0);
+      ck_assert_int_eq (
+          blkmq_write_zeroes (f.submitter, bytes, offset,
+                              (r & 1 ? BLKMQ_IO_NOUNMAP : 0) | f.io_flags),
+          0);
       break;
     default:
       memset (buf, 0xee, bytes);
-      ck_assert_int_eq (blkmq_read (f.submitter, buf, bytes, offset), 0);
+      ck_assert_int_eq (read_flagged (&f, f.submitter, buf, bytes, offset), 0);
       ck_assert_mem_eq (buf, shadow + offset, bytes);
     }
   }
   ck_assert_int_eq (blkmq_flush (f.submitter), 0);
-  ck_assert_int_eq (blkmq_read (f.submitter, buf, SIZE_BYTES, 0), 0);
+  ck_assert_int_eq (read_flagged (&f, f.submitter, buf, SIZE_BYTES, 0), 0);
   ck_assert_mem_eq (buf, shadow, SIZE_BYTES);
   free (shadow);
   free (buf);
@@ -544,6 +582,22 @@ START_TEST (test_extents_cover_the_range_in_order)
 }
 END_TEST
 
+/* Nobody else polls for an io that was submitted without waiting. */
+static void
+poll_for_ends (struct fixture *f, unsigned nr)
+{
+  struct timespec limit, now;
+
+  clock_gettime (CLOCK_MONOTONIC, &limit);
+  limit.tv_sec += 60;
+  while (nr_ended_now () < nr) {
+    ck_assert_int_ge (blkmq_poll (f->submitter), 0);
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    if (now.tv_sec > limit.tv_sec)
+      ck_abort_msg ("%u of %u ios ended", nr_ended_now (), nr);
+  }
+}
+
 static void
 submit_all_and_wait (struct fixture *f, struct counted *ios, unsigned nr)
 {
@@ -551,6 +605,9 @@ submit_all_and_wait (struct fixture *f, struct counted *ios, unsigned nr)
 
   blkmq_batch_begin (&batch, f->submitter);
   for (unsigned i = 0; i < nr; i++) {
+    /* Also polled and others in one batch. */
+    if (i % 7 != 6)
+      ios[i].io.flags |= f->io_flags;
     /* Single ones and batches in turn. */
     if (i % 5 < 2)
       blkmq_submit (f->submitter, &ios[i].io);
@@ -560,7 +617,10 @@ submit_all_and_wait (struct fixture *f, struct counted *ios, unsigned nr)
       blkmq_batch_commit (&batch);
   }
   blkmq_batch_commit (&batch);
-  wait_for_ends (nr);
+  if (f->io_flags & BLKMQ_IO_POLLED)
+    poll_for_ends (f, nr);
+  else
+    wait_for_ends (nr);
 }
 
 static void
@@ -611,6 +671,13 @@ START_TEST (test_busy_loses_nothing)
 }
 END_TEST
 
+static void
+submit_one (struct fixture *f, struct counted *c)
+{
+  c->io.flags |= f->io_flags;
+  blkmq_submit (f->submitter, &c->io);
+}
+
 START_TEST (test_removal_in_flight_ends_each_once)
 {
   struct fixture f = open_mode (_i);
@@ -619,7 +686,7 @@ START_TEST (test_removal_in_flight_ends_each_once)
   /* Some with a driver that is busy: on the queue, waiting, in flight. */
   wrap.busy_every = 7;
   for (unsigned i = 0; i < DEPTH * 8; i++)
-    blkmq_submit (f.submitter, &ios[i].io);
+    submit_one (&f, &ios[i]);
   blkmq_disk_remove (f.disk);
   check_ended_once (ios, DEPTH * 8);
   for (unsigned i = 0; i < DEPTH * 8; i++) {
@@ -656,8 +723,9 @@ race (void *opaque)
     uint64_t at = base + next_random (&state) % 60 * 4096;
 
     fill_random (out, sizeof out, &state);
-    ck_assert_int_eq (blkmq_write (submitter, out, sizeof out, at, 0), 0);
-    ck_assert_int_eq (blkmq_read (submitter, in, sizeof in, at), 0);
+    ck_assert_int_eq (
+        blkmq_write (submitter, out, sizeof out, at, racer->f->io_flags), 0);
+    ck_assert_int_eq (read_flagged (racer->f, submitter, in, sizeof in, at), 0);
     if (racer->f->keeps_data)
       ck_assert_mem_eq (in, out, sizeof out);
   }
@@ -687,14 +755,17 @@ START_TEST (test_freeze_under_io_waits_for_all)
   struct counted *ios = counted_alloc (DEPTH * 4, BLKMQ_OP_WRITE);
 
   for (unsigned i = 0; i < DEPTH * 4; i++)
-    blkmq_submit (f.submitter, &ios[i].io);
+    submit_one (&f, &ios[i]);
   ck_assert_int_eq (blkmq_freeze (f.disk, NULL, 0), 0);
   /* Nothing is half way: each has ended, or has not started. */
   for (unsigned i = 0; i < DEPTH * 4; i++)
     ck_assert_uint_eq (atomic_load (&ios[i].nr_ends),
                        atomic_load (&ios[i].nr_give_backs));
   blkmq_unfreeze (f.disk);
-  wait_for_ends (DEPTH * 4);
+  if (f.io_flags & BLKMQ_IO_POLLED)
+    poll_for_ends (&f, DEPTH * 4);
+  else
+    wait_for_ends (DEPTH * 4);
   check_ended_once (ios, DEPTH * 4);
   free (ios);
   close_fixture (&f);

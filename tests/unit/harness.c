@@ -212,7 +212,8 @@ scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
   nr = blkmq_config_number (config, "hw_queue_depth");
   if (script->depth < nr)
     script->depth = (unsigned)nr;
-  nr = blkmq_config_number (config, "submit_queues");
+  nr = blkmq_config_number (config, "submit_queues")
+       + blkmq_config_number (config, "poll_queues");
   if (script->max_hctxs < nr)
     script->max_hctxs = (unsigned)nr;
   nr = (size_t)script->depth * script->max_hctxs;
@@ -396,6 +397,27 @@ scripted_stop (void *driver_data)
     script->on_stop (script);
 }
 
+static unsigned
+scripted_poll (struct blkmq_hctx *hctx)
+{
+  struct script *script = blkmq_hctx_data (hctx);
+
+  /* Stop waits for those who poll. */
+  require (script->nr_stops == 0);
+  script->nr_polls++;
+  return script->on_poll != NULL ? script->on_poll (script, hctx) : 0;
+}
+
+static void
+scripted_map_queues (void *driver_data, unsigned nr_hw_queues,
+                     struct blkmq_queue_map map[BLKMQ_NR_HCTX_TYPES])
+{
+  struct script *script = driver_data;
+
+  if (script->on_map != NULL)
+    script->on_map (script, nr_hw_queues, map);
+}
+
 /* The fields that all have. */
 #define SCRIPTED                                                               \
   .help = "does what a test says", .pdu_bytes = sizeof (struct scripted_pdu),  \
@@ -421,6 +443,16 @@ static const struct blkmq_driver drivers[] = {
     .timeout = scripted_timeout,
     .nr_reserved_tags = 2 },
   { .name = "scripted-bare", SCRIPTED },
+  { .name = "scripted-poll",
+    SCRIPTED,
+    .commit_rqs = scripted_commit_rqs,
+    .timeout = scripted_timeout,
+    .poll = scripted_poll,
+    .map_queues = scripted_map_queues },
+  { .name = "scripted-poll-complete",
+    SCRIPTED,
+    .poll = scripted_poll,
+    .complete = scripted_complete },
 };
 
 int
@@ -476,6 +508,25 @@ script_completes_inside (struct script *script, const struct issue *issue)
   require (script_complete (script, issue->rq, issue->token, BLKMQ_STS_OK)
            == 0);
   return BLKMQ_QUEUED;
+}
+
+unsigned
+script_reaps (struct script *script, struct blkmq_hctx *hctx)
+{
+  unsigned nr = 0;
+
+  for (unsigned n = 0; n < script->nr_issues; n++) {
+    const struct issue *issue = script_issue (script, n);
+    uint64_t mine = issue->token;
+
+    if (blkmq_token_hctx (mine) != blkmq_hctx_index (hctx)
+        || !atomic_compare_exchange_strong (&book_of (script, mine)->held,
+                                            &mine, 0))
+      continue;
+    require (blkmq_complete (issue->rq, issue->token, BLKMQ_STS_OK) == 0);
+    nr++;
+  }
+  return nr;
 }
 
 /* ---- the bed ---- */
@@ -655,6 +706,20 @@ bed_stop (struct bed *bed)
   pthread_mutex_destroy (&bed->script.lock);
   free (bed->script.books);
   free (bed);
+}
+
+int
+update_queues (struct blkmq_disk *disk, unsigned submit_queues,
+               unsigned hw_queue_depth, struct blkmq_error *error)
+{
+  struct blkmq_queues queues;
+
+  blkmq_disk_queues (disk, &queues);
+  if (submit_queues != 0)
+    queues.submit_queues = submit_queues;
+  if (hw_queue_depth != 0)
+    queues.hw_queue_depth = hw_queue_depth;
+  return blkmq_update_queues (disk, &queues, error);
 }
 
 void

@@ -139,6 +139,10 @@ struct script {
                                     struct blkmq_request *rq,
                                     enum blkmq_status status);
   void (*on_stop) (struct script *script);
+  /* Of "scripted-poll".  Without one nothing is reaped; the map stays. */
+  unsigned (*on_poll) (struct script *script, struct blkmq_hctx *hctx);
+  void (*on_map) (struct script *script, unsigned nr_hw_queues,
+                  struct blkmq_queue_map *map);
   void *opaque;
 
   /* What has happened. */
@@ -146,6 +150,7 @@ struct script {
   struct issue issues[MAX_ISSUES]; /* lock: the first calls of queue_rq */
   _Atomic unsigned nr_issues;      /* lock to write */
   _Atomic unsigned nr_commits, nr_timeouts, nr_completes, nr_stops, nr_closes;
+  _Atomic unsigned nr_polls;
 
   /* The driver's own books, by hctx and tag.  Checked all the time.  A test
    * that changes the queues says before bed_open how many there may be. */
@@ -176,6 +181,9 @@ int issue_requeue (struct script *script, unsigned n);
 /* on_queue: complete inside. */
 enum blkmq_queue_result script_completes_inside (struct script *script,
                                                  const struct issue *issue);
+
+/* on_poll: complete all that the driver has of HCTX, in order of issue. */
+unsigned script_reaps (struct script *script, struct blkmq_hctx *hctx);
 
 /* ---- the bed ---- */
 
@@ -217,6 +225,10 @@ void bed_stop (struct bed *bed);
 
 /* Nothing started, no tag taken, nobody waiting. */
 void bed_check_idle (struct bed *bed);
+
+/* blkmq_update_queues; 0: as it is.  Polled queues stay as they are. */
+int update_queues (struct blkmq_disk *disk, unsigned submit_queues,
+                   unsigned hw_queue_depth, struct blkmq_error *error);
 
 void bed_turn (struct bed *bed);
 /* Let time pass, then turn. */

@@ -318,6 +318,17 @@ run_submitter (void *opaque)
   return NULL;
 }
 
+static void
+change_queues (struct world *world, struct blkmq_disk *disk)
+{
+  struct blkmq_queues queues = {
+    .submit_queues = 1 + (unsigned)below (world, world->nr_hctxs),
+    .hw_queue_depth = 1 + (unsigned)below (world, world->depth),
+  };
+
+  require (blkmq_update_queues (disk, &queues, NULL) == 0);
+}
+
 static void *
 run_controller (void *opaque)
 {
@@ -326,10 +337,7 @@ run_controller (void *opaque)
 
   while (!world->quit) {
     if (percent (world, 50))
-      require (blkmq_update_queues (
-                   disk, 1 + (unsigned)below (world, world->nr_hctxs),
-                   1 + (unsigned)below (world, world->depth), NULL)
-               == 0);
+      change_queues (world, disk);
     else {
       require (blkmq_freeze (disk, NULL, 0) == 0);
       await_pause ();

@@ -605,10 +605,12 @@ START_TEST (test_live_change_of_queues_moves_the_flush)
   ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
   blkmq_submit (submitter, &t.io);
   for (unsigned n = 0; n < 3; n++) {
+    struct blkmq_queues queues;
     pthread_t freezer;
 
-    ck_assert_int_eq (blkmq_update_queues (bed->disk, nr_hw_queues[n], 0, NULL),
-                      0);
+    blkmq_disk_queues (bed->disk, &queues);
+    queues.submit_queues = nr_hw_queues[n];
+    ck_assert_int_eq (blkmq_update_queues (bed->disk, &queues, NULL), 0);
     ck_assert_uint_eq (bed->script.nr_issues, n);
     blkmq_unfreeze (bed->disk);
     bed_turn (bed);

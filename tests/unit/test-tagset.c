@@ -411,7 +411,7 @@ START_TEST (test_disk_that_was_never_started_leaves_no_trace)
   ck_assert_ptr_null (other->disk->set_next);
   for (unsigned i = 0; i < NR (ios); i++)
     test_io_submit (&ios[i], other, i);
-  ck_assert_int_eq (blkmq_update_queues (other->disk, 0, 8, NULL), 0);
+  ck_assert_int_eq (update_queues (other->disk, 0, 8, NULL), 0);
   stop_beds (&beds);
 }
 END_TEST
@@ -462,17 +462,17 @@ START_TEST (test_reference_outlives_disk_and_update)
   ck_assert_ptr_nonnull (rq);
   blkmq_disk_remove (gone->disk);
   assert_ended_early (&t, BLKMQ_STS_OFFLINE);
-  ck_assert_int_eq (blkmq_update_queues (other->disk, 3, 4, NULL), 0);
-  ck_assert_int_eq (blkmq_update_queues (other->disk, 1, 32, NULL), 0);
+  ck_assert_int_eq (update_queues (other->disk, 3, 4, NULL), 0);
+  ck_assert_int_eq (update_queues (other->disk, 1, 32, NULL), 0);
   blkmq_request_info (rq, &info);
   ck_assert_uint_eq (info.offset_bytes, 7 * BLOCK_BYTES);
   ck_assert (info.ended);
   blkmq_request_put (rq);
   assert_ended (&t, BLKMQ_STS_OFFLINE);
   ck_assert_uint_eq (bed_stats (gone).ios[BLKMQ_OP_READ], 1);
-  ck_assert_int_eq (blkmq_update_queues (gone->disk, 1, 16, NULL), -ENODEV);
+  ck_assert_int_eq (update_queues (gone->disk, 1, 16, NULL), -ENODEV);
   bed_stop (gone);
-  ck_assert_int_eq (blkmq_update_queues (other->disk, 1, 16, NULL), 0);
+  ck_assert_int_eq (update_queues (other->disk, 1, 16, NULL), 0);
   ck_assert_ptr_null (atomic_load (&beds.set->retired));
   stop_beds (&beds);
 }

@@ -29,8 +29,8 @@ updatable (const char *keys)
 static void
 update (struct bed *bed, unsigned nr_hw_queues, unsigned depth)
 {
-  ck_assert_int_eq (
-      blkmq_update_queues (bed->disk, nr_hw_queues, depth, &bed->error), 0);
+  ck_assert_int_eq (update_queues (bed->disk, nr_hw_queues, depth, &bed->error),
+                    0);
   ck_assert_uint_eq (blkmq_disk_nr_hw_queues (bed->disk), nr_hw_queues);
   ck_assert_uint_eq (blkmq_disk_queue_depth (bed->disk), depth);
 }
@@ -80,10 +80,10 @@ START_TEST (test_zero_leaves_it_as_it_is)
 {
   struct bed *bed = updatable ("hw_queue_depth=5 submit_queues=2");
 
-  ck_assert_int_eq (blkmq_update_queues (bed->disk, 0, 7, NULL), 0);
+  ck_assert_int_eq (update_queues (bed->disk, 0, 7, NULL), 0);
   ck_assert_uint_eq (blkmq_disk_nr_hw_queues (bed->disk), 2);
   ck_assert_uint_eq (blkmq_disk_queue_depth (bed->disk), 7);
-  ck_assert_int_eq (blkmq_update_queues (bed->disk, 3, 0, NULL), 0);
+  ck_assert_int_eq (update_queues (bed->disk, 3, 0, NULL), 0);
   ck_assert_uint_eq (blkmq_disk_nr_hw_queues (bed->disk), 3);
   ck_assert_uint_eq (blkmq_disk_queue_depth (bed->disk), 7);
   bed_stop (bed);
@@ -468,7 +468,7 @@ updates_to_three_by_three (void *opaque)
 {
   struct bed *bed = opaque;
 
-  require (blkmq_update_queues (bed->disk, 3, 3, NULL) == 0);
+  require (update_queues (bed->disk, 3, 3, NULL) == 0);
   return NULL;
 }
 
@@ -542,9 +542,10 @@ START_TEST (test_init_hctx_that_fails_changes_nothing)
     int r;
 
     bed->script.fail_init_hctx = n;
-    r = blkmq_update_queues (bed->disk, 6, 9, &bed->error);
+    r = update_queues (bed->disk, 6, 9, &bed->error);
     snprintf (message, sizeof message,
-              "submit_queues=6: setting up hctx %u: Too many open files",
+              "submit_queues=6 poll_queues=0: setting up hctx %u: Too many "
+              "open files",
               n - 1);
     check_unchanged (bed, r, -EMFILE, message);
     bed->script.fail_init_hctx = 0;
@@ -563,10 +564,11 @@ START_TEST (test_init_request_that_fails_changes_nothing)
     int r;
 
     bed->script.fail_init_request = n;
-    r = blkmq_update_queues (bed->disk, 3, 4, &bed->error);
-    check_unchanged (bed, r, -EDOM,
-                     "submit_queues=3 hw_queue_depth=4: Numerical argument "
-                     "out of domain");
+    r = update_queues (bed->disk, 3, 4, &bed->error);
+    check_unchanged (
+        bed, r, -EDOM,
+        "submit_queues=3 poll_queues=0 hw_queue_depth=4: Numerical argument "
+        "out of domain");
     bed->script.fail_init_request = 0;
     update (bed, 3, 4);
     ck_assert_uint_eq (bed->script.nr_init_requests, 12);
@@ -588,17 +590,16 @@ START_TEST (test_out_of_bounds_is_refused)
   struct bed *bed = updatable ("submit_queues=2 hw_queue_depth=2");
 
   for (size_t i = 0; i < NR (cases); i++)
-    check_unchanged (bed,
-                     blkmq_update_queues (bed->disk, cases[i].nr,
-                                          cases[i].depth, &bed->error),
-                     -EINVAL, cases[i].message);
+    check_unchanged (
+        bed,
+        update_queues (bed->disk, cases[i].nr, cases[i].depth, &bed->error),
+        -EINVAL, cases[i].message);
   bed_stop (bed);
 
   bed = bed_alloc ();
   bed->script.driver = "scripted-reserved";
   bed_open (bed, "hw_queue_depth=3");
-  ck_assert_int_eq (blkmq_update_queues (bed->disk, 0, 2, &bed->error),
-                    -EINVAL);
+  ck_assert_int_eq (update_queues (bed->disk, 0, 2, &bed->error), -EINVAL);
   ck_assert_str_eq (bed->error.message,
                     "hw_queue_depth=2: must be a whole number from 3 to 10240");
   bed_stop (bed);
@@ -608,7 +609,7 @@ END_TEST
 static void
 updates_from_end_io (struct test_io *t)
 {
-  require (blkmq_update_queues (t->bed->disk, 1, 3, NULL) == -EDEADLK);
+  require (update_queues (t->bed->disk, 1, 3, NULL) == -EDEADLK);
 }
 
 START_TEST (test_update_is_refused_in_callbacks_and_after_removal)
@@ -622,8 +623,7 @@ START_TEST (test_update_is_refused_in_callbacks_and_after_removal)
   blkmq_submit (bed->submitter, &t.io);
   assert_ended (&t, BLKMQ_STS_OK);
   blkmq_disk_remove (bed->disk);
-  ck_assert_int_eq (blkmq_update_queues (bed->disk, 1, 3, &bed->error),
-                    -ENODEV);
+  ck_assert_int_eq (update_queues (bed->disk, 1, 3, &bed->error), -ENODEV);
   ck_assert_str_eq (bed->error.message, "the disk was removed");
   ck_assert_uint_eq (blkmq_disk_queue_depth (bed->disk), 2);
   bed_stop (bed);
@@ -809,9 +809,9 @@ changes_all_the_time (void *opaque)
 
   rng_init (&rng, 300);
   while (!changer->stop) {
-    require (blkmq_update_queues (changer->bed->disk,
-                                  1 + (unsigned)rng_below (&rng, 3),
-                                  1 + (unsigned)rng_below (&rng, 5), NULL)
+    require (update_queues (changer->bed->disk,
+                            1 + (unsigned)rng_below (&rng, 3),
+                            1 + (unsigned)rng_below (&rng, 5), NULL)
              == 0);
     changer->nr_updates++;
   }
