@@ -93,10 +93,13 @@ unit_tests = \
 	tests/unit/test-iostats \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
+	tests/unit/test-map \
 	tests/unit/test-mistakes \
 	tests/unit/test-record \
 	tests/unit/test-requeue \
 	tests/unit/test-merge \
+	tests/unit/test-poll \
+	tests/unit/test-poll-live \
 	tests/unit/test-sched \
 	tests/unit/test-module \
 	tests/unit/test-spin \
@@ -138,6 +141,12 @@ tests_unit_test_flush_model_CFLAGS = $(unit_cflags)
 tests_unit_test_flush_model_LDADD = $(harness_libs)
 tests_unit_test_freeze_CFLAGS = $(unit_cflags)
 tests_unit_test_freeze_LDADD = $(harness_libs)
+tests_unit_test_map_CFLAGS = $(unit_cflags)
+tests_unit_test_map_LDADD = $(harness_libs)
+tests_unit_test_poll_CFLAGS = $(unit_cflags)
+tests_unit_test_poll_LDADD = $(harness_libs)
+tests_unit_test_poll_live_CFLAGS = $(unit_cflags)
+tests_unit_test_poll_live_LDADD = $(harness_libs)
 tests_unit_test_interleave_SOURCES = \
 	tests/unit/test-interleave.c tests/unit/explore.c tests/unit/explore.h
 tests_unit_test_interleave_CFLAGS = $(debug_cflags)

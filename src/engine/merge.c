@@ -82,7 +82,7 @@ merge_kind_of (const struct blkmq_limits *limits, const struct request *r,
       || r->nr_merged == MERGE_MAX - 1)
     return MERGE_NONE;
   if (r->submitter != io->priv.submitter || r->early != (io->give_back != NULL)
-      || r->rq.flags != (io->flags & IO_REQUEST_FLAGS)
+      || ((r->rq.flags ^ io->flags) & IO_REQUEST_FLAGS) != 0
       || sched_class_of (r->io) != sched_class_of (io))
     return MERGE_NONE;
   if (!merge_is_possible (r->io) || !merge_is_possible (io))
