@@ -83,7 +83,7 @@ rig_due (void *opaque)
   rig->nr_due++;
 }
 
-static const struct loop_ops rig_ops = { rig_kicked, rig_due };
+static const struct loop_ops rig_ops = { rig_kicked, rig_due, NULL };
 
 static void
 rig_start (struct rig *rig, enum loop_kind kind, struct ev_loop *ev,
@@ -143,7 +143,7 @@ sets_another (void *opaque)
 START_TEST (test_deadlines_follow_each_other)
 {
   static const uint64_t spins_ns[] = { 0, 10 * US, 1 * MS };
-  static const struct loop_ops ops = { sets_another, sets_another };
+  static const struct loop_ops ops = { sets_another, sets_another, NULL };
 
   for (size_t i = 0; i < NR (spins_ns); i++) {
     struct rig rig = { 0 };
