@@ -85,7 +85,8 @@ static inline struct blkmq_hctx *
 submitter_hctx_of (const struct blkmq_submitter *submitter,
                    enum blkmq_hctx_type type)
 {
-  return atomic_load_explicit (&submitter->hctxs[type], memory_order_relaxed);
+  /* An update may have made it just now. */
+  return atomic_load_explicit (&submitter->hctxs[type], memory_order_acquire);
 }
 
 /* The hctx that IO, which is SUBMITTER's, goes to.  By the time that it gets

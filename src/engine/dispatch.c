@@ -221,7 +221,8 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
   if (__builtin_expect (pool->is_shared, 0) && !reserved)
     share_took (h, r);
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
-  *flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
+  /* Acquire: what an update did before it let the hctx be used. */
+  *flags = atomic_load_explicit (&h->flags, memory_order_acquire);
   if (__builtin_expect (
           *flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED | HCTX_POLLED), 0)
       && !may_start (io, flags)) {

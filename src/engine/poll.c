@@ -34,7 +34,8 @@ poll_hctx (struct blkmq_hctx *h)
 
   atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
   barrier_full (); /* the mark before the flags: pairs with freeze.c */
-  flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
+  /* Acquire: what the driver's init_hctx did before it came into use. */
+  flags = atomic_load_explicit (&h->flags, memory_order_acquire);
   if ((flags & (HCTX_POLLED | HCTX_REMOVED | HCTX_DROPPED)) == HCTX_POLLED)
     nr = h->driver->poll (h);
   atomic_store_explicit (&slot->dispatching, NULL, memory_order_release);

@@ -244,8 +244,8 @@ START_TEST (test_each_io_goes_to_its_type)
     { BLKMQ_OP_DISCARD, 0, 0 },
     { BLKMQ_OP_WRITE_ZEROES, BLKMQ_IO_NOUNMAP, 0 },
     { BLKMQ_OP_READ, BLKMQ_IO_POLLED, 2 },
-    { BLKMQ_OP_WRITE, BLKMQ_IO_POLLED | BLKMQ_IO_FUA, 2 },
-    { BLKMQ_OP_FLUSH, BLKMQ_IO_POLLED, 2 },
+    { BLKMQ_OP_WRITE, BLKMQ_IO_POLLED, 2 },
+    { BLKMQ_OP_WRITE_ZEROES, BLKMQ_IO_POLLED | BLKMQ_IO_NOUNMAP, 2 },
   };
   struct bed *bed = bed_with_map (map);
   struct test_io ios[NR (cases)];
@@ -260,6 +260,31 @@ START_TEST (test_each_io_goes_to_its_type)
     issue_complete (&bed->script, i, BLKMQ_STS_OK);
     assert_ended (&ios[i], BLKMQ_STS_OK);
   }
+  bed_stop (bed);
+}
+END_TEST
+
+/* A flush is for all who share it, and not all of them poll. */
+START_TEST (test_a_flush_is_not_polled_but_its_data_is)
+{
+  struct bed *bed = bed_with_map (NULL);
+  struct test_io t;
+
+  bed->script.on_poll = script_reaps;
+  bed->script.volatile_cache = true;
+  bed_open (bed, "poll_queues=1");
+  submit_with (&t, bed, BLKMQ_OP_WRITE, BLKMQ_IO_POLLED | BLKMQ_IO_PREFLUSH, 0);
+  bed_turn (bed);
+  ck_assert_int_eq (script_issue (&bed->script, 0)->op, BLKMQ_OP_FLUSH);
+  ck_assert_uint_eq (issued_to (bed, 0), 0);
+  ck_assert_int_eq (blkmq_poll (bed->submitter), 0);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  bed_turn (bed);
+  ck_assert_int_eq (script_issue (&bed->script, 1)->op, BLKMQ_OP_WRITE);
+  ck_assert_uint_eq (issued_to (bed, 1), 1);
+  assert_not_ended (&t);
+  ck_assert_int_eq (blkmq_poll (bed->submitter), 1);
+  assert_ended (&t, BLKMQ_STS_OK);
   bed_stop (bed);
 }
 END_TEST
@@ -359,6 +384,7 @@ main (void)
 
   tcase = harness_case (suite, "ios");
   tcase_add_test (tcase, test_each_io_goes_to_its_type);
+  tcase_add_test (tcase, test_a_flush_is_not_polled_but_its_data_is);
   tcase_add_test (tcase, test_polled_where_nothing_is_polled_is_ordinary);
   tcase_add_test (tcase, test_a_batch_is_grouped_by_hctx);
   tcase_add_test (tcase, test_types_of_one_hctx_keep_their_order);
