@@ -228,6 +228,7 @@ shell_tests = \
 	tests/shell/test-memory-limit.sh \
 	tests/shell/test-memory-returns.sh \
 	tests/shell/test-nbdcopy-roundtrip.sh \
+	tests/shell/test-polled-queues.sh \
 	tests/shell/test-qemu-img-bench.sh \
 	tests/shell/test-qemu-img-convert.sh \
 	tests/shell/test-qemu-img-map.sh \
