@@ -252,16 +252,20 @@ void
 flush_rebind (struct blkmq_disk *disk)
 {
   struct flush_queue *fq = disk->flush;
+  unsigned first = disk->maps.type[BLKMQ_HCTX_TYPE_DEFAULT].offset, index;
 
   if (fq == NULL)
     return;
-  /* A flush that begins after this finds those who share it bound anew. */
+  /* A flush that begins after this finds those who share it bound anew.  The
+   * hctxs' own flags say what they are only after all have been bound. */
   pthread_mutex_lock (&fq->lock);
-  if (fq->is_under_way
-      && !hctx_is_for (atomic_load (&hctx_of (&fq->flush)->flags), &fq->flush))
-    atomic_store (
-        &fq->submitter.hctxs[BLKMQ_HCTX_TYPE_DEFAULT],
-        disk_hctx (disk, disk->maps.type[BLKMQ_HCTX_TYPE_DEFAULT].offset));
+  if (fq->is_under_way) {
+    index = hctx_of (&fq->flush)->index;
+    if (index >= disk->nr_hw_queues
+        || map_type (&disk->maps, index) == BLKMQ_HCTX_TYPE_POLL)
+      atomic_store (&fq->submitter.hctxs[BLKMQ_HCTX_TYPE_DEFAULT],
+                    disk_hctx (disk, first));
+  }
   pthread_mutex_unlock (&fq->lock);
 }
 
