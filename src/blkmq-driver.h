@@ -142,6 +142,10 @@ struct blkmq_driver {
   const struct blkmq_key *keys;
   size_t nr_keys;
 
+  /* Required of a layer (see blkmq_pass), and of no driver: is it there, with
+   * that configuration?  A layer that is not is passed by at no cost. */
+  bool (*is_wanted) (const struct blkmq_config *config);
+
   /* Required.  Set up a disk: read CONFIG, store the state in DRIVER_DATA,
    * adjust LIMITS (filled in from the configuration; only make them tighter,
    * except max_discard_bytes and max_write_zeroes_bytes, which are 0 and are
@@ -238,6 +242,27 @@ struct blkmq_driver {
                              unsigned type, void *opaque),
                   void *opaque);
 };
+
+/* A layer stands above the driver and other layers and has the same ops.  It
+ * sees each request first: in queue_rq it may pass it on, give it back with a
+ * status of its own (blkmq_complete), keep it to do so later, refuse it, or
+ * requeue it. complete is called for it on the request's way up, after that of
+ * what is below and before that of what is above, and may change the status or
+ * keep the request for a while.  timeout is asked of the level that has the
+ * request. driver_data and pdu in the request are the level's own wherever it
+ * is called. What was refused or requeued on one level comes back to that
+ * level, not to those above it.  blkmq_hctx_set_data is the driver's alone.
+ *
+ * blkmq_pass is the last thing that queue_rq does; its result is queue_rq's.
+ * Only there.
+ *
+ * blkmq_keep: only inside complete: the request goes on upwards when NS more
+ * have passed, on the hctx's thread.  An abort, a timeout or removal may end it
+ * meanwhile. */
+BLKMQ_PUBLIC enum blkmq_queue_result blkmq_pass (struct blkmq_hctx *hctx,
+                                                 struct blkmq_request *rq,
+                                                 blkmq_token token);
+BLKMQ_PUBLIC void blkmq_keep (struct blkmq_request *rq, uint64_t ns);
 
 /* Make a driver of the embedder's own known to driver=.  The struct must stay
  * valid for ever.  -EEXIST: the name is taken.  -EINVAL: a required member is

@@ -67,6 +67,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/sched-deadline.c \
 	src/engine/share.c \
 	src/engine/share.h \
+	src/engine/stack.c \
+	src/engine/stack.h \
 	src/engine/stale.c \
 	src/engine/stale.h \
 	src/engine/spin.h \
@@ -101,7 +103,10 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store-internal.h \
 	src/drivers/store-pages.c \
 	src/drivers/store-table.c \
-	src/drivers/table.c
+	src/drivers/table.c \
+	src/layers/delay.c \
+	src/layers/layers.h \
+	src/layers/table.c
 src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)

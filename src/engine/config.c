@@ -23,6 +23,7 @@
 #include "engine/map.h"
 #include "engine/module.h"
 #include "engine/registry.h"
+#include "engine/stack.h"
 
 struct config_entry {
   char *name;
@@ -52,7 +53,11 @@ key_find (const struct blkmq_key *keys, size_t nr_keys, const char *name)
 const struct blkmq_key *
 key_find_engine (const char *name)
 {
-  return key_find (engine_keys, nr_engine_keys, name);
+  const struct blkmq_key *key = key_find (engine_keys, nr_engine_keys, name);
+
+  for (size_t i = 0; key == NULL && blkmq_layers[i] != NULL; i++)
+    key = key_find (blkmq_layers[i]->keys, blkmq_layers[i]->nr_keys, name);
+  return key;
 }
 
 static const struct blkmq_key *
@@ -74,13 +79,28 @@ key_find_owner (const char *name)
   return NULL;
 }
 
+static int
+for_each_key_of (const struct blkmq_driver *driver,
+                 int (*fn) (const struct blkmq_driver *driver,
+                            const struct blkmq_key *key, void *opaque),
+                 void *opaque)
+{
+  for (size_t i = 0; i < driver->nr_keys; i++) {
+    int r = fn (driver, &driver->keys[i], opaque);
+
+    if (r != 0)
+      return r;
+  }
+  return 0;
+}
+
 int
 blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
                                const struct blkmq_key *key, void *opaque),
                     void *opaque)
 {
   const struct blkmq_driver *driver;
-  size_t i, j;
+  size_t i;
   int r;
 
   assert (fn != NULL);
@@ -90,12 +110,16 @@ blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
     if (r != 0)
       return r;
   }
-  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
-    for (j = 0; j < driver->nr_keys; j++) {
-      r = fn (driver, &driver->keys[j], opaque);
-      if (r != 0)
-        return r;
-    }
+  for (i = 0; (driver = blkmq_layers[i]) != NULL; i++) {
+    r = for_each_key_of (driver, fn, opaque);
+    if (r != 0)
+      return r;
+  }
+  for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++) {
+    r = for_each_key_of (driver, fn, opaque);
+    if (r != 0)
+      return r;
+  }
   return 0;
 }
 

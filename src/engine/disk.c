@@ -52,29 +52,6 @@ set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
   limits->read_only = blkmq_config_number (config, "readonly");
 }
 
-/* A driver that makes limits wider, or leaves none, is a bug in the driver,
- * but one that an embedder can make: say so instead of asserting. */
-static int
-check_limits (const struct blkmq_limits *before,
-              const struct blkmq_limits *after, const char *driver,
-              struct blkmq_error *error)
-{
-  uint32_t block = after->logical_block_bytes;
-
-  if (after->size_bytes == 0 || after->size_bytes > INT64_MAX
-      || after->max_segments == 0 || after->max_segments > before->max_segments
-      || after->max_transfer_bytes > before->max_transfer_bytes
-      || block < before->logical_block_bytes || (block & (block - 1)) != 0
-      || after->max_transfer_bytes < block
-      || (after->max_discard_bytes != 0 && after->max_discard_bytes < block)
-      || (after->max_write_zeroes_bytes != 0
-          && after->max_write_zeroes_bytes < block))
-    return error_set (error, -EINVAL,
-                      "driver=%s: its open set limits that make no sense",
-                      driver);
-  return 0;
-}
-
 static int
 draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
 {
@@ -240,9 +217,10 @@ join_tag_set (struct blkmq_disk *disk, struct blkmq_tag_set *set,
 {
   int r;
 
-  if (disk->driver != set->driver)
+  if (!stack_is_alike (disk->stack, set->plan))
     return error_set (error, -EINVAL,
-                      "driver=%s: contradicts the tag set, which has %s",
+                      "driver=%s: contradicts the tag set, which has %s; all "
+                      "disks of a set have the same driver and layers",
                       disk->driver->name, set->driver->name);
   pthread_mutex_lock (&set->update_lock);
   r = check_agrees (config, "submit_queues",
@@ -300,8 +278,9 @@ disk_free (struct blkmq_disk *disk)
   }
   tagset_put (disk->set);
   flush_free (disk);
-  if (disk->opened && disk->driver->close != NULL)
-    disk->driver->close (disk->driver_data);
+  if (disk->stack != NULL)
+    stack_close (disk->stack);
+  stack_free (disk->stack);
   pthread_cond_destroy (&disk->drained);
   pthread_mutex_destroy (&disk->drain_lock);
   pthread_mutex_destroy (&disk->control_lock);
@@ -309,27 +288,22 @@ disk_free (struct blkmq_disk *disk)
 }
 
 static int
-open_driver (struct blkmq_disk *disk, const struct blkmq_config *config,
-             struct blkmq_error *error)
+open_stack (struct blkmq_disk *disk, const struct blkmq_config *config,
+            struct blkmq_error *error)
 {
-  struct blkmq_limits before;
-  int r;
+  int r = stack_plan (config, &disk->stack, error);
 
-  set_limits (&disk->limits, config);
-  before = disk->limits;
-  if (error != NULL)
-    error->message[0] = '\0';
-  r = disk->driver->open (config, disk->seed, &disk->limits, &disk->driver_data,
-                          error);
-  if (r < 0) {
-    if (error != NULL && error->message[0] == '\0')
-      error_set (error, r, "driver=%s: %s", disk->driver->name, strerror (-r));
+  if (r < 0)
     return r;
-  }
-  disk->opened = true;
+  set_limits (&disk->limits, config);
+  r = stack_open (disk->stack, config, disk->seed, &disk->limits, error);
+  if (r < 0)
+    return r;
+  disk->driver = stack_ops (disk->stack);
+  disk->driver_data = stack_data (disk->stack);
   /* Nothing to bypass. */
   disk->limits.fua = disk->limits.fua && disk->limits.volatile_cache;
-  return check_limits (&before, &disk->limits, disk->driver->name, error);
+  return 0;
 }
 
 int
@@ -356,7 +330,6 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   atomic_init (&disk->refs, 1);
   clock_init_real (&disk->own_clock);
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
-  disk->driver = config_driver (config);
   disk->manual_loops = options->manual_loops;
   set_options (disk, config);
 
@@ -365,7 +338,7 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
     error_set (error, r, "no random number to be had for a seed");
     goto free_disk;
   }
-  r = open_driver (disk, config, error);
+  r = open_stack (disk, config, error);
   if (r < 0)
     goto free_disk;
   r = flush_alloc (disk);
@@ -412,9 +385,15 @@ blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
 
   if (r < 0)
     return r;
-  options.driver = config_driver (config);
+  r = stack_plan (config, &options.plan, error);
+  if (r < 0)
+    return r;
+  options.driver = stack_ops (options.plan);
   set_tagset_options (&options, config);
-  return tagset_alloc (&options, set, error);
+  r = tagset_alloc (&options, set, error);
+  if (r < 0)
+    stack_free (options.plan);
+  return r;
 }
 
 void

@@ -15,12 +15,13 @@
 #include "engine/clock.h"
 #include "engine/hctx.h"
 #include "engine/map.h"
+#include "engine/stack.h"
 #include "engine/tagset.h"
 
 struct blkmq_disk {
   const struct blkmq_driver *driver;
   void *driver_data;
-  bool opened; /* the driver's close is due */
+  struct stack *stack; /* what the driver is, if there are layers */
   struct blkmq_limits limits;
   uint64_t seed;
   struct blkmq_tag_set *set;

@@ -88,7 +88,7 @@ check_keys (const struct blkmq_driver *driver, struct blkmq_error *error)
     if (r < 0)
       return r;
     /* The engine's key would win, and the driver's never be set. */
-    if (key_find (engine_keys, nr_engine_keys, key->name) != NULL
+    if (key_find_engine (key->name) != NULL
         || key_find (driver->keys, i, key->name) != NULL) {
       text = text_begin_error (error);
       text_add (&text, "driver %s: key %s is declared twice", driver->name,

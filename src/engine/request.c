@@ -410,6 +410,25 @@ request_complete (struct request *r, blkmq_token token,
   return alive;
 }
 
+/* R goes on when its time has passed.  The heap gets the token, not our
+ * reference: an abort meanwhile frees the tag at once. */
+static void
+keep (struct request *r, enum blkmq_status status)
+{
+  struct blkmq_hctx *h = r->rq.hctx;
+
+  r->driver_status = (uint8_t)status;
+  timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + r->keep_ns,
+             request_name (r, load (r)));
+  request_put (r);
+}
+
+void
+blkmq_keep (struct blkmq_request *rq, uint64_t ns)
+{
+  request_of (rq)->keep_ns = ns;
+}
+
 void
 request_finish (struct request *r)
 {
@@ -417,8 +436,14 @@ request_finish (struct request *r)
   enum blkmq_status status = r->driver_status;
   uint64_t word = load (r);
 
-  if (driver->complete != NULL && !(word & WORD_ENDED))
+  if (driver->complete != NULL && !(word & WORD_ENDED)) {
+    r->keep_ns = 0;
     status = driver->complete (&r->rq, status);
+    if (__builtin_expect (request_is_kept (r), 0)) {
+      keep (r, status);
+      return;
+    }
+  }
 
   do {
     if (word & WORD_ENDED) {

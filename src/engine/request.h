@@ -49,6 +49,7 @@ struct request {
   _Atomic uint16_t outside; /* references from blkmq_request_get */
   struct timer timer;
 
+  uint64_t keep_ns;            /* asked for by complete: blkmq_keep */
   struct request_merge *merge; /* NULL: it merges nothing */
   struct sched_node sched;
   struct request_pool *driver_pool; /* that driver_tag is of */
@@ -71,6 +72,13 @@ static_assert (sizeof (struct blkmq_request) == CACHE_LINE_BYTES,
 #ifndef BLKMQ_DEBUG
 static_assert (sizeof (struct request) <= 512, "at most 512 bytes a request");
 #endif
+
+/* Has a layer asked to keep R for a while on its way up? */
+static inline bool
+request_is_kept (const struct request *r)
+{
+  return r->keep_ns != 0;
+}
 
 static inline struct request *
 request_of (struct blkmq_request *rq)

@@ -139,6 +139,7 @@ set_free (struct blkmq_tag_set *set)
     next = atomic_load (&pool->next_retired);
     pool_free (pool);
   }
+  stack_free (set->plan);
   pthread_mutex_destroy (&set->users_lock);
   pthread_mutex_destroy (&set->lock);
   pthread_mutex_destroy (&set->update_lock);
@@ -185,6 +186,7 @@ tagset_alloc (const struct tagset_options *options,
     }
     set->nr_pools++;
   }
+  set->plan = options->plan;
   *result = set;
   return 0;
 

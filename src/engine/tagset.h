@@ -24,6 +24,7 @@ struct blkmq_tag_set {
   _Atomic unsigned refs;
   const struct blkmq_driver *driver;
   void *driver_data;  /* of the only disk; NULL if several may share it */
+  struct stack *plan; /* if several disks may: what they all have */
   bool is_shared;     /* several disks may */
   bool shared_bitmap; /* one pool for all hctxs */
   bool merges;        /* several ios in a request */
@@ -57,6 +58,7 @@ struct blkmq_tag_set {
 
 struct tagset_options {
   const struct blkmq_driver *driver;
+  struct stack *plan; /* the set's, once there is one */
   void *driver_data;
   unsigned nr_hw_queues, nr_poll_queues, queue_depth;
   bool is_shared, shared_bitmap, merges;

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack.c: layers over a driver.  Any thread that dispatches or ends requests;
+ * what is called when is in blkmq-driver.h.
+ *
+ * A request is on one level at a time, the one that has it.  On its way down
+ * each layer passes it on (blkmq_pass) or keeps it; on its way up it goes
+ * through complete of each level, from the one that has completed it.  What was
+ * refused or requeued by a level goes on there when it is dispatched again:
+ * what is above has had its turn.  That it is the same life of the request can
+ * be seen by the token: its generation is the next.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/config.h"
+#include "engine/disk.h"
+#include "engine/pool.h"
+#include "engine/request.h"
+#include "engine/stack.h"
+
+#define MAX_LEVELS 16
+
+struct level {
+  const struct blkmq_driver *ops;
+  void *data;
+  size_t pdu_offset;
+};
+
+struct stack {
+  struct blkmq_driver ops; /* if there are layers; plan_of wants it first */
+  unsigned nr_levels;
+  unsigned nr_open;                /* from the bottom */
+  struct level levels[MAX_LEVELS]; /* from top to bottom */
+};
+
+/* What stands in front of the levels' pdus. */
+struct stack_pdu {
+  blkmq_token token;     /* of the last issue */
+  _Atomic uint8_t level; /* that has it, or had it last */
+  bool is_climbing;      /* it was completed, */
+  int8_t up;             /* and this level is to be asked next */
+};
+
+static char *
+base_of (struct blkmq_request *rq)
+{
+  return (char *)request_of (rq) + sizeof (struct request);
+}
+
+static struct stack_pdu *
+pdu_of (struct blkmq_request *rq)
+{
+  return (struct stack_pdu *)base_of (rq);
+}
+
+static struct stack *
+stack_of (struct blkmq_request *rq)
+{
+  return rq->hctx->driver_data;
+}
+
+/* Show RQ to a level as its own.  What stands there already is not written
+ * again: a timeout op for the issue before may be reading it. */
+static const struct blkmq_driver *
+show (const struct stack *stack, struct blkmq_request *rq, unsigned index)
+{
+  const struct level *level = &stack->levels[index];
+  void *pdu = base_of (rq) + level->pdu_offset;
+
+  if (rq->pdu != pdu)
+    rq->pdu = pdu;
+  if (rq->driver_data != level->data)
+    rq->driver_data = level->data;
+  return level->ops;
+}
+
+/* ---- down ---- */
+
+static enum blkmq_queue_result
+queue_on (const struct stack *stack, struct blkmq_hctx *hctx,
+          struct blkmq_request *rq, blkmq_token token, unsigned index)
+{
+  atomic_store_explicit (&pdu_of (rq)->level, (uint8_t)index,
+                         memory_order_relaxed);
+  return show (stack, rq, index)->queue_rq (hctx, rq, token);
+}
+
+static enum blkmq_queue_result
+stack_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+                blkmq_token token)
+{
+  const struct stack *stack = hctx->driver_data;
+  struct stack_pdu *pdu = pdu_of (rq);
+  unsigned index = 0;
+
+  if (word_gen_follows (name_gen (pdu->token), name_gen (token)))
+    index = atomic_load_explicit (&pdu->level, memory_order_relaxed);
+  pdu->token = token;
+  pdu->is_climbing = false;
+  return queue_on (stack, hctx, rq, token, index);
+}
+
+enum blkmq_queue_result
+blkmq_pass (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+            blkmq_token token)
+{
+  const struct stack *stack = hctx->driver_data;
+  unsigned index
+      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
+
+  assert (index + 1 < stack->nr_levels);
+  return queue_on (stack, hctx, rq, token, index + 1);
+}
+
+static void
+stack_commit_rqs (struct blkmq_hctx *hctx)
+{
+  const struct stack *stack = hctx->driver_data;
+
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    if (stack->levels[i].ops->commit_rqs != NULL)
+      stack->levels[i].ops->commit_rqs (hctx);
+  }
+}
+
+/* ---- up ---- */
+
+static enum blkmq_status
+stack_complete (struct blkmq_request *rq, enum blkmq_status status)
+{
+  const struct stack *stack = stack_of (rq);
+  struct stack_pdu *pdu = pdu_of (rq);
+
+  if (!pdu->is_climbing) {
+    pdu->is_climbing = true;
+    pdu->up = (int8_t)atomic_load_explicit (&pdu->level, memory_order_relaxed);
+  }
+  while (pdu->up >= 0 && !request_is_kept (request_of (rq))) {
+    const struct blkmq_driver *ops = show (stack, rq, (unsigned)pdu->up);
+
+    pdu->up--;
+    if (ops->complete != NULL)
+      status = ops->complete (rq, status);
+  }
+  return status;
+}
+
+static enum blkmq_timeout_result
+stack_timeout (struct blkmq_request *rq, blkmq_token token)
+{
+  const struct stack *stack = stack_of (rq);
+  unsigned index
+      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
+  const struct blkmq_driver *ops = show (stack, rq, index);
+
+  return ops->timeout != NULL ? ops->timeout (rq, token) : BLKMQ_TIMEOUT_RESET;
+}
+
+/* ---- set-up and take-down ---- */
+
+/* From top to bottom, so that nothing comes down any more to who has stopped.
+ */
+static void
+stack_stop (void *opaque)
+{
+  const struct stack *stack = opaque;
+
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    if (stack->levels[i].ops->stop != NULL)
+      stack->levels[i].ops->stop (stack->levels[i].data);
+  }
+}
+
+static void
+exit_hctx_below (const struct stack *stack, struct blkmq_hctx *hctx,
+                 unsigned index, unsigned above)
+{
+  for (unsigned i = above + 1; i < stack->nr_levels; i++) {
+    const struct level *level = &stack->levels[i];
+
+    if (level->ops->exit_hctx != NULL)
+      level->ops->exit_hctx (hctx, level->data, index);
+  }
+}
+
+static int
+stack_init_hctx (struct blkmq_hctx *hctx, void *opaque, unsigned index)
+{
+  const struct stack *stack = opaque;
+
+  for (unsigned i = stack->nr_levels; i-- > 0;) {
+    const struct level *level = &stack->levels[i];
+    int r = 0;
+
+    if (level->ops->init_hctx != NULL)
+      r = level->ops->init_hctx (hctx, level->data, index);
+    if (r < 0) {
+      exit_hctx_below (stack, hctx, index, i);
+      return r;
+    }
+  }
+  return 0;
+}
+
+static void
+stack_exit_hctx (struct blkmq_hctx *hctx, void *opaque, unsigned index)
+{
+  const struct stack *stack = opaque;
+  const struct level *top = &stack->levels[0];
+
+  if (top->ops->exit_hctx != NULL)
+    top->ops->exit_hctx (hctx, top->data, index);
+  exit_hctx_below (stack, hctx, index, 0);
+}
+
+/* For requests that belong to no hctx yet.  Where several disks share them it
+ * is the tag set's, which is not open: the levels have no data. */
+static const struct stack *
+plan_of (struct blkmq_request *rq)
+{
+  return (const struct stack *)request_of (rq)->pool->options.driver;
+}
+
+static void
+exit_request_below (const struct stack *stack, struct blkmq_request *rq,
+                    unsigned index, unsigned tag, unsigned above)
+{
+  for (unsigned i = above + 1; i < stack->nr_levels; i++) {
+    const struct blkmq_driver *ops = show (stack, rq, i);
+
+    if (ops->exit_request != NULL)
+      ops->exit_request (stack->levels[i].data, rq, index, tag);
+  }
+}
+
+static int
+stack_init_request (void *opaque, struct blkmq_request *rq, unsigned index,
+                    unsigned tag)
+{
+  const struct stack *stack = plan_of (rq);
+
+  for (unsigned i = stack->nr_levels; i-- > 0;) {
+    const struct blkmq_driver *ops = show (stack, rq, i);
+    int r = 0;
+
+    if (ops->init_request != NULL)
+      r = ops->init_request (stack->levels[i].data, rq, index, tag);
+    if (r < 0) {
+      exit_request_below (stack, rq, index, tag, i);
+      return r;
+    }
+  }
+  return 0;
+}
+
+static void
+stack_exit_request (void *opaque, struct blkmq_request *rq, unsigned index,
+                    unsigned tag)
+{
+  const struct stack *stack = plan_of (rq);
+  const struct blkmq_driver *top = show (stack, rq, 0);
+
+  if (top->exit_request != NULL)
+    top->exit_request (stack->levels[0].data, rq, index, tag);
+  exit_request_below (stack, rq, index, tag, 0);
+}
+
+static int
+stack_extents (void *opaque, uint64_t offset_bytes, uint64_t bytes,
+               int (*fn) (uint64_t offset_bytes, uint64_t bytes, unsigned type,
+                          void *opaque),
+               void *fn_opaque)
+{
+  const struct stack *stack = opaque;
+
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    const struct level *level = &stack->levels[i];
+
+    if (level->ops->extents != NULL)
+      return level->ops->extents (level->data, offset_bytes, bytes, fn,
+                                  fn_opaque);
+  }
+  return fn (offset_bytes, bytes, 0, fn_opaque);
+}
+
+/* ---- the stack itself ---- */
+
+static void
+make_ops (struct stack *stack)
+{
+  const struct blkmq_driver *driver = stack_driver (stack);
+  size_t offset = CACHE_LINE_BYTES;
+
+  static_assert (sizeof (struct stack_pdu) <= CACHE_LINE_BYTES,
+                 "the first level's pdu stands behind it");
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    stack->levels[i].pdu_offset = offset;
+    offset += (stack->levels[i].ops->pdu_bytes + CACHE_LINE_BYTES - 1)
+              & ~(size_t)(CACHE_LINE_BYTES - 1);
+  }
+  stack->ops = (struct blkmq_driver){
+    .name = driver->name,
+    .help = driver->help,
+    .pdu_bytes = offset,
+    .nr_reserved_tags = driver->nr_reserved_tags,
+    .queue_rq = stack_queue_rq,
+    .commit_rqs = stack_commit_rqs,
+    .complete = stack_complete,
+    .timeout = stack_timeout,
+    .stop = stack_stop,
+    .init_hctx = stack_init_hctx,
+    .exit_hctx = stack_exit_hctx,
+    .init_request = stack_init_request,
+    .exit_request = stack_exit_request,
+    .extents = stack_extents,
+  };
+}
+
+int
+stack_plan (const struct blkmq_config *config, struct stack **result,
+            struct blkmq_error *error)
+{
+  struct stack *stack = calloc (1, sizeof *stack);
+
+  if (stack == NULL)
+    return error_set (error, -ENOMEM, "no memory for a disk");
+  for (unsigned i = 0; blkmq_layers[i] != NULL; i++) {
+    if (!blkmq_layers[i]->is_wanted (config))
+      continue;
+    assert (stack->nr_levels < MAX_LEVELS - 1);
+    stack->levels[stack->nr_levels++].ops = blkmq_layers[i];
+  }
+  stack->levels[stack->nr_levels++].ops = config_driver (config);
+  if (stack->nr_levels > 1)
+    make_ops (stack);
+  *result = stack;
+  return 0;
+}
+
+void
+stack_free (struct stack *stack)
+{
+  free (stack);
+}
+
+const struct blkmq_driver *
+stack_driver (const struct stack *stack)
+{
+  return stack->levels[stack->nr_levels - 1].ops;
+}
+
+const struct blkmq_driver *
+stack_ops (const struct stack *stack)
+{
+  return stack->nr_levels > 1 ? &stack->ops : stack_driver (stack);
+}
+
+void *
+stack_data (struct stack *stack)
+{
+  if (stack->nr_open == 0)
+    return NULL;
+  return stack->nr_levels > 1 ? stack : stack->levels[0].data;
+}
+
+bool
+stack_is_alike (const struct stack *a, const struct stack *b)
+{
+  for (unsigned i = 0; i < a->nr_levels && i < b->nr_levels; i++) {
+    if (a->levels[i].ops != b->levels[i].ops)
+      return false;
+  }
+  return a->nr_levels == b->nr_levels;
+}
+
+/* A level that makes limits wider, or leaves none, is a bug in it, but one that
+ * an embedder can make: say so instead of asserting. */
+static int
+check_limits (const struct blkmq_limits *before,
+              const struct blkmq_limits *after, const char *name,
+              struct blkmq_error *error)
+{
+  uint32_t block = after->logical_block_bytes;
+
+  if (after->size_bytes == 0 || after->size_bytes > INT64_MAX
+      || after->max_segments == 0 || after->max_segments > before->max_segments
+      || after->max_transfer_bytes > before->max_transfer_bytes
+      || block < before->logical_block_bytes || (block & (block - 1)) != 0
+      || after->max_transfer_bytes < block
+      || (after->max_discard_bytes != 0 && after->max_discard_bytes < block)
+      || (after->max_write_zeroes_bytes != 0
+          && after->max_write_zeroes_bytes < block))
+    return error_set (error, -EINVAL,
+                      "driver=%s: its open set limits that make no sense",
+                      name);
+  return 0;
+}
+
+static int
+open_level (struct level *level, const struct blkmq_config *config,
+            uint64_t seed, struct blkmq_limits *limits,
+            struct blkmq_error *error)
+{
+  int r;
+
+  if (error != NULL)
+    error->message[0] = '\0';
+  r = level->ops->open (config, seed, limits, &level->data, error);
+  if (r < 0 && error != NULL && error->message[0] == '\0')
+    error_set (error, r, "driver=%s: %s", level->ops->name, strerror (-r));
+  return r;
+}
+
+int
+stack_open (struct stack *stack, const struct blkmq_config *config,
+            uint64_t seed, struct blkmq_limits *limits,
+            struct blkmq_error *error)
+{
+  for (unsigned i = stack->nr_levels; i-- > 0;) {
+    struct blkmq_limits before = *limits;
+    int r = open_level (&stack->levels[i], config, seed, limits, error);
+
+    if (r < 0)
+      return r;
+    stack->nr_open++;
+    r = check_limits (&before, limits, stack->levels[i].ops->name, error);
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+void
+stack_close (struct stack *stack)
+{
+  for (unsigned i = stack->nr_levels - stack->nr_open; i < stack->nr_levels;
+       i++) {
+    if (stack->levels[i].ops->close != NULL)
+      stack->levels[i].ops->close (stack->levels[i].data);
+  }
+  stack->nr_open = 0;
+}

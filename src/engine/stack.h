@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack.h: layers over a driver.
+ *
+ * The engine knows one driver.  Where a disk has layers that one is the stack:
+ * its ops call those of the levels, downwards in queue_rq and upwards in
+ * complete, and it keeps in front of their pdus what it must know of each
+ * request.  Where a disk has none, the driver is the engine's own
+ * correspondent, and this file has no part in it.
+ */
+
+#ifndef BLKMQ_ENGINE_STACK_H
+#define BLKMQ_ENGINE_STACK_H
+
+#include "blkmq-driver.h"
+
+struct stack;
+
+/* The layers that CONFIG wants, over its driver; nothing is opened yet. -ENOMEM
+ * and ERROR. */
+int stack_plan (const struct blkmq_config *config, struct stack **stack,
+                struct blkmq_error *error);
+void stack_free (struct stack *stack);
+
+/* What the engine is to call, and with which data (after stack_open; NULL
+ * before).  They live as long as the stack. */
+const struct blkmq_driver *stack_ops (const struct stack *stack);
+void *stack_data (struct stack *stack);
+
+const struct blkmq_driver *stack_driver (const struct stack *stack);
+
+/* Have both the same levels? */
+bool stack_is_alike (const struct stack *a, const struct stack *b);
+
+/* Open all, from the driver up, each one stacking its limits on those below;
+ * and close what was opened. */
+int stack_open (struct stack *stack, const struct blkmq_config *config,
+                uint64_t seed, struct blkmq_limits *limits,
+                struct blkmq_error *error);
+void stack_close (struct stack *stack);
+
+/* The layers there can be, from top to bottom, NULL at the end.  It is the
+ * layers' own file that defines it. */
+extern const struct blkmq_driver *const blkmq_layers[];
+
+#endif /* BLKMQ_ENGINE_STACK_H */

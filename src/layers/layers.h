@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * layers.h: the layers of this directory, one file each.
+ *
+ * Some can stand in two places: on the bus, above the cache, where what they do
+ * is done to what the submitter has asked for; and on the media, below it,
+ * where it is done to what reaches the driver.
+ */
+
+#ifndef BLKMQ_LAYERS_H
+#define BLKMQ_LAYERS_H
+
+#include "blkmq-driver.h"
+
+extern const struct blkmq_driver blkmq_layer_delay_bus;
+extern const struct blkmq_driver blkmq_layer_delay_media;
+
+#endif /* BLKMQ_LAYERS_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * table.c: all layers, from top to bottom.  The order is part of what they
+ * mean: blkmq-layers(7).
+ */
+
+#include <config.h>
+
+#include "engine/stack.h"
+#include "layers.h"
+
+const struct blkmq_driver *const blkmq_layers[] = {
+  &blkmq_layer_delay_bus,
+  &blkmq_layer_delay_media,
+  NULL,
+};
