@@ -59,7 +59,7 @@ struct ev_loop; /* libev's */
  * Every function that takes one accepts NULL.
  */
 struct blkmq_error {
-  char message[512];
+  char message[2048];
 };
 
 /* How a request ended.  One value per BLK_STS_* of the kernel that matters
@@ -152,8 +152,8 @@ BLKMQ_PUBLIC const char *blkmq_config_string (const struct blkmq_config *config,
 BLKMQ_PUBLIC bool blkmq_config_is_set (const struct blkmq_config *config,
                                        const char *key);
 
-/* All keys there are: the engine's first (driver NULL), then each driver's.
- * Stops at the first non-zero return of FN and returns it.
+/* All keys there are: the engine's and the layers' first (driver NULL), then
+ * each driver's. Stops at the first non-zero return of FN and returns it.
  */
 BLKMQ_PUBLIC int
 blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,

@@ -91,6 +91,7 @@ unit_tests = \
 	tests/unit/test-interleave \
 	tests/unit/test-histogram \
 	tests/unit/test-iostats \
+	tests/unit/test-layers \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
 	tests/unit/test-map \
@@ -129,6 +130,8 @@ tests_unit_test_config_values_CFLAGS = $(unit_cflags)
 tests_unit_test_config_values_LDADD = $(unit_libs)
 tests_unit_test_dispatch_CFLAGS = $(unit_cflags)
 tests_unit_test_dispatch_LDADD = $(harness_libs)
+tests_unit_test_layers_CFLAGS = $(unit_cflags)
+tests_unit_test_layers_LDADD = $(harness_libs)
 tests_unit_test_lifetime_CFLAGS = $(unit_cflags)
 tests_unit_test_lifetime_LDADD = $(harness_libs)
 tests_unit_test_alloc_CFLAGS = $(unit_cflags)

@@ -81,12 +81,13 @@ key_find_owner (const char *name)
 
 static int
 for_each_key_of (const struct blkmq_driver *driver,
+                 const struct blkmq_driver *shown,
                  int (*fn) (const struct blkmq_driver *driver,
                             const struct blkmq_key *key, void *opaque),
                  void *opaque)
 {
   for (size_t i = 0; i < driver->nr_keys; i++) {
-    int r = fn (driver, &driver->keys[i], opaque);
+    int r = fn (shown, &driver->keys[i], opaque);
 
     if (r != 0)
       return r;
@@ -111,12 +112,12 @@ blkmq_for_each_key (int (*fn) (const struct blkmq_driver *driver,
       return r;
   }
   for (i = 0; (driver = blkmq_layers[i]) != NULL; i++) {
-    r = for_each_key_of (driver, fn, opaque);
+    r = for_each_key_of (driver, NULL, fn, opaque);
     if (r != 0)
       return r;
   }
   for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++) {
-    r = for_each_key_of (driver, fn, opaque);
+    r = for_each_key_of (driver, driver, fn, opaque);
     if (r != 0)
       return r;
   }

@@ -131,6 +131,33 @@ stack_commit_rqs (struct blkmq_hctx *hctx)
   }
 }
 
+/* Layers have no part in what follows: they see requests, wherever they come
+ * from. */
+
+static const struct level *
+bottom_of (const struct stack *stack)
+{
+  return &stack->levels[stack->nr_levels - 1];
+}
+
+static unsigned
+stack_poll (struct blkmq_hctx *hctx)
+{
+  const struct stack *stack = hctx->driver_data;
+
+  return bottom_of (stack)->ops->poll (hctx);
+}
+
+static void
+stack_map_queues (void *opaque, unsigned nr_hw_queues,
+                  struct blkmq_queue_map *map)
+{
+  const struct level *bottom = bottom_of (opaque);
+
+  if (bottom->ops->map_queues != NULL)
+    bottom->ops->map_queues (bottom->data, nr_hw_queues, map);
+}
+
 /* ---- up ---- */
 
 static enum blkmq_status
@@ -313,6 +340,8 @@ make_ops (struct stack *stack)
     .nr_reserved_tags = driver->nr_reserved_tags,
     .queue_rq = stack_queue_rq,
     .commit_rqs = stack_commit_rqs,
+    .poll = driver->poll != NULL ? stack_poll : NULL,
+    .map_queues = stack_map_queues,
     .complete = stack_complete,
     .timeout = stack_timeout,
     .stop = stack_stop,

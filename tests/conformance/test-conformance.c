@@ -283,6 +283,8 @@ static const char *const modes[][7] = {
   { "io_timeout", "60s", "hw_queue_depth", "1", NULL },
   { "poll_queues", "1", NULL },
   { "poll_queues", "2", "submit_queues", "2", "irqmode", "timer", NULL },
+  { "scheduler", "mq-deadline", "hw_queue_depth", "4", NULL },
+  { "delay_write", "1us", "media_delay_read", "1us", NULL },
 };
 #define NR_MODES (sizeof modes / sizeof modes[0])
 

@@ -691,6 +691,13 @@ bed_check_idle (struct bed *bed)
 }
 
 void
+bed_drop (struct bed *bed)
+{
+  free (bed->script.books);
+  free (bed);
+}
+
+void
 bed_stop (struct bed *bed)
 {
   bool is_scripted = strncmp (bed->script.driver, "scripted", 8) == 0;

@@ -223,6 +223,9 @@ void bed_set_free (struct blkmq_tag_set *set);
 /* Remove the disk and see that nothing is left, then free all. */
 void bed_stop (struct bed *bed);
 
+/* Free a bed whose disk could not be allocated. */
+void bed_drop (struct bed *bed);
+
 /* Nothing started, no tag taken, nobody waiting. */
 void bed_check_idle (struct bed *bed);
 

@@ -12,13 +12,6 @@
 
 #include "harness.h"
 
-static void
-bed_drop (struct bed *bed)
-{
-  free (bed->script.books);
-  free (bed);
-}
-
 START_TEST (test_failed_open_is_not_closed)
 {
   for (unsigned late = 0; late < 2; late++) {
