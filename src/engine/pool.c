@@ -56,7 +56,7 @@ exit_requests (struct request_pool *pool, unsigned nr)
   while (nr-- > 0) {
     struct request *r = pool_request (pool, nr);
 
-    unpoison (r->rq.pdu, pool->pdu_bytes);
+    unpoison (request_pdu (r), pool->pdu_bytes);
     if (options->driver->exit_request != NULL)
       options->driver->exit_request (options->driver_data, &r->rq,
                                      options->index, nr);
@@ -81,7 +81,7 @@ init_requests (struct request_pool *pool)
         return err;
       }
     }
-    poison (r->rq.pdu, pool->pdu_bytes);
+    poison (request_pdu (r), pool->pdu_bytes);
   }
   return 0;
 }

@@ -111,7 +111,7 @@ release (struct request *r)
   /* It may still be armed when an abort or a timeout came first.  If it has
    * been popped already, its token is dead. */
   timer_cancel (&h->heap, &r->timer);
-  poison (r->rq.pdu, pool->pdu_bytes);
+  poison (request_pdu (r), pool->pdu_bytes);
 
   if (r->early) {
     if (__builtin_expect (r->nr_merged > 0, 0))
@@ -495,7 +495,7 @@ request_start (struct request *r)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed), next;
 
   assert (word_is_free (word));
-  unpoison (r->rq.pdu, r->pool->pdu_bytes);
+  unpoison (request_pdu (r), r->pool->pdu_bytes);
   next = word | WORD_QUEUED | WORD_HELD | WORD_ONE_REF;
   atomic_store_explicit (&r->word, next, memory_order_release);
   record_move (r, RECORD_START, 0, word, next);
@@ -507,7 +507,7 @@ request_start_issue (struct request *r)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_relaxed), next;
 
   assert (word_is_free (word));
-  unpoison (r->rq.pdu, r->pool->pdu_bytes);
+  unpoison (request_pdu (r), r->pool->pdu_bytes);
   next = word_next_issue (word) | WORD_IN_FLIGHT | WORD_HELD | WORD_ONE_REF;
   atomic_store_explicit (&r->word, next, memory_order_release);
   record_move (r, RECORD_ISSUE, 0, word, next);

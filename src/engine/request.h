@@ -86,6 +86,13 @@ request_of (struct blkmq_request *rq)
   return (struct request *)((char *)rq - offsetof (struct request, rq));
 }
 
+/* The pdu, all of it: rq.pdu may point into it, for a level of a stack. */
+static inline void *
+request_pdu (struct request *r)
+{
+  return r + 1;
+}
+
 /* Set up the memory of the request at INDEX of POOL. */
 void request_init (struct request *r, struct request_pool *pool, unsigned index,
                    void *pdu);

@@ -52,7 +52,7 @@ struct stack_pdu {
 static char *
 base_of (struct blkmq_request *rq)
 {
-  return (char *)request_of (rq) + sizeof (struct request);
+  return request_pdu (request_of (rq));
 }
 
 static struct stack_pdu *
