@@ -85,6 +85,7 @@ unit_tests = \
 	tests/unit/test-config-values \
 	tests/unit/test-disk \
 	tests/unit/test-dispatch \
+	tests/unit/test-elevator \
 	tests/unit/test-flush \
 	tests/unit/test-flush-model \
 	tests/unit/test-freeze \
@@ -103,6 +104,7 @@ unit_tests = \
 	tests/unit/test-poll-live \
 	tests/unit/test-sched \
 	tests/unit/test-module \
+	tests/unit/test-nullblk-behaviours \
 	tests/unit/test-spin \
 	tests/unit/test-split \
 	tests/unit/test-stats \
@@ -138,6 +140,8 @@ tests_unit_test_alloc_CFLAGS = $(unit_cflags)
 tests_unit_test_alloc_LDADD = $(harness_libs)
 tests_unit_test_disk_CFLAGS = $(unit_cflags)
 tests_unit_test_disk_LDADD = $(harness_libs)
+tests_unit_test_elevator_CFLAGS = $(unit_cflags)
+tests_unit_test_elevator_LDADD = $(harness_libs)
 tests_unit_test_flush_CFLAGS = $(unit_cflags)
 tests_unit_test_flush_LDADD = $(harness_libs)
 tests_unit_test_flush_model_CFLAGS = $(unit_cflags)
@@ -160,6 +164,8 @@ tests_unit_test_record_CFLAGS = $(debug_cflags)
 tests_unit_test_record_LDADD = $(debug_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
+tests_unit_test_nullblk_behaviours_CFLAGS = $(unit_cflags)
+tests_unit_test_nullblk_behaviours_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)
 tests_unit_test_requeue_LDADD = $(harness_libs)
 tests_unit_test_merge_CFLAGS = $(unit_cflags)

@@ -106,10 +106,15 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
 }
 
 /* Nothing is left that a give-back could help: stop watching.  Whoever had
- * begun a try before this must not trust what he saw, hence the epoch. */
+ * begun a try before this must not trust what he saw, hence the epoch.  The
+ * stall goes as well: one whose request was ended before it was queued may be
+ * left, and from here nobody would end it. */
 static void
 unwatch_locked (struct blkmq_hctx *h)
 {
+  if (__builtin_expect (
+          atomic_load_explicit (&h->stalled, memory_order_relaxed), 0))
+    atomic_store (&h->stalled, false);
   /* Nobody else ends the watch: the bit stands, and one more carries out of it
    * into the epoch. */
   if (atomic_load_explicit (&h->watch, memory_order_relaxed) & WATCHED)
@@ -405,9 +410,10 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
   if (flags & (HCTX_QUIESCED | HCTX_REMOVED))
     return false;
   if (r != NULL) {
-    if (atomic_load (&h->stalled) || !elevator_get_tag_locked (slot, h, r))
+    r = atomic_load (&h->stalled) ? NULL : elevator_first_locked (slot, h);
+    if (r == NULL)
       return false;
-    queue_pop_locked (h);
+    queue_unlink_locked (h, r);
   } else {
     unwatch_locked (h);
     r = elevator_next_locked (slot, h);

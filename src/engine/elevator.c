@@ -49,15 +49,23 @@ elevator_merge (struct blkmq_hctx *h, struct blkmq_io *io)
   struct sched *sched;
   bool merged;
 
+  /* An update may be taking the scheduler away: then it is empty. */
   pthread_mutex_lock (&h->lock);
-  /* An update may have taken it away since the caller looked. */
   sched = hctx_sched (h);
   merged = sched != NULL && sched_merge_io (sched, &h->disk->limits, io);
-  /* Under the lock nobody can have ended it yet. */
-  if (merged)
-    io_has_tags (io);
   pthread_mutex_unlock (&h->lock);
   return merged;
+}
+
+/* Be counted, or no more, among those who wait for a tag. */
+static void
+want_tag_locked (struct blkmq_hctx *h, bool wants)
+{
+  if (h->wants_tag == wants)
+    return;
+  h->wants_tag = wants;
+  atomic_fetch_add (&h->nr_waiting, wants ? 1u : -1u);
+  share_add_waiting (h, wants ? 1 : -1);
 }
 
 bool
@@ -66,6 +74,13 @@ elevator_remove_locked (struct blkmq_hctx *h, struct request *r)
   struct sched *sched = hctx_sched (h);
 
   return sched != NULL && r->pool->sched == sched && sched_remove (sched, r);
+}
+
+void
+elevator_removed_locked (struct blkmq_hctx *h)
+{
+  if (h->queue == NULL && !elevator_has_work (h))
+    want_tag_locked (h, false);
 }
 
 /* ---- driver tags ---- */
@@ -96,8 +111,11 @@ try_get (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
 static void
 put (struct blkmq_hctx *h, struct request_pool *tags, unsigned tag)
 {
+  struct request *lent = pool_request (tags, tag);
+
   if (tags->is_shared)
-    share_put (h, pool_request (tags, tag));
+    share_put (h, lent);
+  atomic_store (&lent->is_lent, false);
   pool_put_tag (tags, tag);
 }
 
@@ -107,25 +125,10 @@ static void
 set_driver_tag (struct blkmq_hctx *h, struct request *r, int tag)
 {
   r->driver_tag = (int16_t)tag;
-  if (tag != NO_TAG)
-    r->driver_pool = hctx_tag_pool (h);
-}
-
-/* Be counted, or no more, among those who wait for a tag. */
-static void
-want_tag_locked (struct blkmq_hctx *h, bool wants)
-{
-  if (h->wants_tag == wants)
+  if (tag == NO_TAG)
     return;
-  h->wants_tag = wants;
-  atomic_fetch_add (&h->nr_waiting, wants ? 1u : -1u);
-  share_add_waiting (h, wants ? 1 : -1);
-}
-
-void
-elevator_stop_waiting_locked (struct blkmq_hctx *h)
-{
-  want_tag_locked (h, false);
+  r->driver_pool = hctx_tag_pool (h);
+  atomic_store (&pool_request (r->driver_pool, (unsigned)tag)->is_lent, true);
 }
 
 static int
@@ -143,15 +146,32 @@ get_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
   return tag;
 }
 
-bool
-elevator_get_tag_locked (struct thread_slot *slot, struct blkmq_hctx *h,
-                         struct request *r)
+/* True, too, where tags are all that there is. */
+static bool
+get_driver_tag (struct thread_slot *slot, struct blkmq_hctx *h,
+                struct request *r)
 {
   if (r->pool->sched == NULL)
     return true;
   assert (r->driver_tag == NO_TAG);
   set_driver_tag (h, r, get_locked (slot, h, request_is_reserved (r)));
   return r->driver_tag != NO_TAG;
+}
+
+struct request *
+elevator_first_locked (struct thread_slot *slot, struct blkmq_hctx *h)
+{
+  struct request *first = h->queue;
+
+  if (get_driver_tag (slot, h, first))
+    return first;
+  if (first->pool->nr_reserved == 0 || request_is_reserved (first))
+    return NULL;
+  for (struct request *r = first->next; r != NULL; r = r->next) {
+    if (request_is_reserved (r))
+      return get_driver_tag (slot, h, r) ? r : NULL;
+  }
+  return NULL;
 }
 
 void
@@ -180,22 +200,24 @@ elevator_next_locked (struct thread_slot *slot, struct blkmq_hctx *h)
 {
   struct sched *sched = hctx_sched (h);
   struct request *r;
+  uint64_t now_ns, again_ns = UINT64_MAX;
   int tag;
 
-  if (sched == NULL || sched_nr_queued (sched) == 0) {
+  /* Not with a tag in hand that would have to be put again: whoever puts one
+   * wakes those who wait for one, who may be in the same position. */
+  now_ns = sched != NULL ? clock_coarse_ns (h->clock) : 0;
+  if (sched == NULL || !sched_can_dispatch (sched, now_ns, &again_ns)) {
     want_tag_locked (h, false);
+    if (again_ns != UINT64_MAX)
+      timer_arm (&h->heap, &h->age_timer,
+                 again_ns + h->clock->coarse_resolution_ns, 0);
     return NULL;
   }
   tag = get_locked (slot, h, false);
   if (tag == NO_TAG)
     return NULL;
-  r = sched_dispatch (sched, clock_coarse_ns (h->clock));
-  if (r == NULL) { /* what there is waits for others to finish */
-    put (h, hctx_tag_pool (h), (unsigned)tag);
-    barrier_after_rmw ();
-    hctx_tag_was_put (h);
-    return NULL;
-  }
+  r = sched_dispatch (sched, now_ns);
+  assert (r != NULL);
   set_driver_tag (h, r, tag);
   return r;
 }

@@ -38,21 +38,22 @@ bool elevator_merge (struct blkmq_hctx *h, struct blkmq_io *io);
 struct request *elevator_next_locked (struct thread_slot *slot,
                                       struct blkmq_hctx *h);
 
-/* A driver tag for R, at the head of the queue.  False: none now, and the hctx
- * waits for one.  True, too, where tags are all that there is. */
-bool elevator_get_tag_locked (struct thread_slot *slot, struct blkmq_hctx *h,
-                              struct request *r);
+/* The first request on the queue, which is not empty, with a driver tag where
+ * it needs one; or, while there is none for that, the first reserved one. NULL:
+ * none now, and the hctx waits for a tag. */
+struct request *elevator_first_locked (struct thread_slot *slot,
+                                       struct blkmq_hctx *h);
 
 /* R needs it no longer, if it has one.  A full barrier with
  * barrier_after_rmw. */
 void elevator_put_tag (struct blkmq_hctx *h, struct request *r);
 
-/* H has nothing more to dispatch, or is not to: it does not wait for a driver
- * tag, as the others of its tag set see it. */
-void elevator_stop_waiting_locked (struct blkmq_hctx *h);
-
 /* Its end or removal: take R out if it waits here. */
 bool elevator_remove_locked (struct blkmq_hctx *h, struct request *r);
+
+/* Requests were taken off the queue or out of here, to be ended: if none is
+ * left, H does not wait for a driver tag any more. */
+void elevator_removed_locked (struct blkmq_hctx *h);
 
 /* Is there something that waits here?  No lock. */
 static inline bool

@@ -141,8 +141,10 @@ any_taken_of (struct blkmq_hctx *h,
       struct request *r = pool_request (pool, (unsigned)tag);
       uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
-      /* With a scheduler the tag set's tags are driver tags. */
-      if (pool != hctx_pool (h) && word_is_free (word))
+      /* With a scheduler the tag set's tags are driver tags; and some may still
+       * be when it is gone, of requests that a timeout has left below. */
+      if (word_is_free (word)
+          && (pool != hctx_pool (h) || atomic_load (&r->is_lent)))
         continue;
       /* Where the pool is ours alone every tag is, though it may not say so
        * yet.  A tag of another hctx may still look like ours until that one has

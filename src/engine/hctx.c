@@ -39,7 +39,7 @@ set_deadline (void *opaque, uint64_t deadline_ns)
 unsigned
 hctx_nr_timers (unsigned nr_requests)
 {
-  return nr_requests + 4; /* scan, rerun, run, kick */
+  return nr_requests + 5; /* scan, rerun, run, age, kick */
 }
 
 int
@@ -74,6 +74,7 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   timer_init (&h->scan_timer, TIMER_SCAN);
   timer_init (&h->rerun_timer, TIMER_RERUN);
   timer_init (&h->run_timer, TIMER_RERUN);
+  timer_init (&h->age_timer, TIMER_RUN);
   timer_init (&h->kick_timer, TIMER_KICK);
 
   r = -pthread_mutex_init (&h->lock, NULL);
@@ -217,6 +218,9 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
     break;
   case TIMER_RERUN:
     hctx_unstall (h);
+    hctx_run (slot, h);
+    break;
+  case TIMER_RUN:
     hctx_run (slot, h);
     break;
   case TIMER_KICK:

@@ -134,6 +134,7 @@ struct blkmq_hctx {
   struct timer scan_timer;
   struct timer rerun_timer; /* after BUSY_HOST */
   struct timer run_timer;   /* as a driver asks for */
+  struct timer age_timer;   /* a lower class has waited for long enough */
   struct timer kick_timer;
 
   /* What its requests did in pools that count for several, or are gone. */

@@ -7,6 +7,8 @@
 
 #include <config.h>
 
+#include <assert.h>
+
 #include "engine/disk.h"
 #include "engine/elevator.h"
 #include "engine/io.h"
@@ -105,21 +107,9 @@ queue_take_all (struct blkmq_hctx *h)
   h->aside = NULL;
   h->aside_tail = &h->aside;
   atomic_store (&h->nr_queued, 0);
-  elevator_stop_waiting_locked (h);
+  elevator_removed_locked (h);
   pthread_mutex_unlock (&h->lock);
   return first;
-}
-
-struct request *
-queue_pop_locked (struct blkmq_hctx *h)
-{
-  struct request *r = h->queue;
-
-  h->queue = r->next;
-  if (h->queue == NULL)
-    h->queue_tail = &h->queue;
-  atomic_fetch_sub (&h->nr_queued, 1);
-  return r;
 }
 
 /* Is R on the list from *LINK to **TAIL?  Then it is no more. */
@@ -138,6 +128,16 @@ unlink_from (struct request **link, struct request ***tail, struct request *r)
 }
 
 void
+queue_unlink_locked (struct blkmq_hctx *h, struct request *r)
+{
+  bool found = unlink_from (&h->queue, &h->queue_tail, r);
+
+  assert (found);
+  (void)found;
+  atomic_fetch_sub (&h->nr_queued, 1);
+}
+
+void
 queue_remove (struct blkmq_hctx *h, struct request *r)
 {
   bool found, was_elsewhere = false;
@@ -149,6 +149,7 @@ queue_remove (struct blkmq_hctx *h, struct request *r)
   else
     was_elsewhere = unlink_from (&h->aside, &h->aside_tail, r)
                     || elevator_remove_locked (h, r);
+  elevator_removed_locked (h);
   pthread_mutex_unlock (&h->lock);
   if (found) {
     /* It may have been the one that the driver had refused, and what stood

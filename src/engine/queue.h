@@ -17,8 +17,9 @@ bool queue_insert (struct blkmq_hctx *h, struct request *r, bool at_head);
 void queue_set_aside (struct blkmq_hctx *h, struct request *r);
 bool queue_take_aside (struct blkmq_hctx *h);
 
-/* Unlink the first, or all (a chain), also what was set aside. */
-struct request *queue_pop_locked (struct blkmq_hctx *h);
+/* Unlink R, which is on the queue, or all (a chain), also what was set aside.
+ */
+void queue_unlink_locked (struct blkmq_hctx *h, struct request *r);
 struct request *queue_take_all (struct blkmq_hctx *h);
 
 /* Take a QUEUED request off the queue and let go of it, if it is there. */

@@ -53,6 +53,7 @@ struct request {
   struct request_merge *merge; /* NULL: it merges nothing */
   struct sched_node sched;
   struct request_pool *driver_pool; /* that driver_tag is of */
+  _Atomic bool is_lent;             /* its tag is another's driver tag */
 
   /* Counters of the tag, written by whoever answers its request, which is one
    * thread at a time: no lock, no sharing between tags, read at any time. */

@@ -389,6 +389,55 @@ deadline_dispatch (struct sched *s, uint64_t now_ns)
   return r;
 }
 
+static bool
+is_queued (const struct class *c)
+{
+  return !TAILQ_EMPTY (&c->at_head) || !TAILQ_EMPTY (&c->by_age[READS])
+         || !TAILQ_EMPTY (&c->by_age[WRITES]);
+}
+
+/* When take_aged would find something; UINT64_MAX: never. */
+static uint64_t
+aged_at_ns (const struct deadline *d)
+{
+  uint64_t oldest_ns = UINT64_MAX;
+
+  for (unsigned class = CLASS_BE; class < NR_CLASSES; class ++) {
+    const struct class *c = &d->classes[class];
+    const struct request *firsts[]
+        = { TAILQ_FIRST (&c->at_head), TAILQ_FIRST (&c->by_age[READS]),
+            TAILQ_FIRST (&c->by_age[WRITES]) };
+
+    for (unsigned i = 0; i < 3; i++) {
+      if (firsts[i] != NULL && firsts[i]->sched.inserted_ns < oldest_ns)
+        oldest_ns = firsts[i]->sched.inserted_ns;
+    }
+  }
+  return oldest_ns < UINT64_MAX - d->options.prio_aging_expire_ns
+             ? oldest_ns + d->options.prio_aging_expire_ns
+             : UINT64_MAX;
+}
+
+/* As deadline_dispatch would find.  What is finished meanwhile, without the
+ * lock, can only open the way: a yes stays a yes. */
+static bool
+deadline_can_dispatch (struct sched *s, uint64_t now_ns, uint64_t *again_ns)
+{
+  struct deadline *d = deadline_of (s);
+
+  if (!TAILQ_EMPTY (&d->flushes))
+    return true;
+  for (unsigned class = 0; class < NR_CLASSES; class ++) {
+    if (is_queued (&d->classes[class]))
+      return true;
+    if (nr_unfinished (d, class) > 0) {
+      *again_ns = aged_at_ns (d);
+      return *again_ns <= now_ns;
+    }
+  }
+  return false;
+}
+
 /* ---- merges ---- */
 
 static struct request *
@@ -449,6 +498,7 @@ const struct sched_ops sched_mq_deadline = {
   .free = deadline_free,
   .set_options = deadline_set_options,
   .insert = deadline_insert,
+  .can_dispatch = deadline_can_dispatch,
   .dispatch = deadline_dispatch,
   .drain = deadline_drain,
   .remove = deadline_remove,

@@ -84,6 +84,13 @@ taken (struct sched *s, struct request *r)
   return r;
 }
 
+bool
+sched_can_dispatch (struct sched *s, uint64_t now_ns, uint64_t *again_ns)
+{
+  *again_ns = UINT64_MAX;
+  return sched_nr_queued (s) > 0 && s->ops->can_dispatch (s, now_ns, again_ns);
+}
+
 struct request *
 sched_dispatch (struct sched *s, uint64_t now_ns)
 {

@@ -86,6 +86,7 @@ struct sched_ops {
   void (*set_options) (struct sched *s, const struct sched_options *options);
   void (*insert) (struct sched *s, struct request *r, bool at_head,
                   uint64_t now_ns);
+  bool (*can_dispatch) (struct sched *s, uint64_t now_ns, uint64_t *again_ns);
   struct request *(*dispatch) (struct sched *s, uint64_t now_ns);
   struct request *(*drain) (struct sched *s);
   void (*remove) (struct sched *s, struct request *r);
@@ -121,6 +122,10 @@ void sched_set_options (struct sched *s, const struct sched_options *options);
  * dispatched may be inserted once more. */
 void sched_insert (struct sched *s, struct request *r, bool at_head,
                    uint64_t now_ns);
+
+/* Would sched_dispatch take one now?  If not, and time alone would change that,
+ * *AGAIN_NS is when; else UINT64_MAX. */
+bool sched_can_dispatch (struct sched *s, uint64_t now_ns, uint64_t *again_ns);
 
 /* Take the next one; the caller issues it.  NULL: there is none, or what there
  * is has to wait until others are finished. */

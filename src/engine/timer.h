@@ -20,6 +20,7 @@ enum timer_kind {
   TIMER_REQUEST, /* the end of a request: irqmode=timer */
   TIMER_SCAN,    /* io_timeout */
   TIMER_RERUN,   /* dispatch again: after BUSY, or as a driver has asked */
+  TIMER_RUN,     /* dispatch again: by now something may have aged */
   TIMER_KICK,    /* take back what a driver has set aside */
 };
 

@@ -308,7 +308,7 @@ retire_pools_locked (struct update *update)
   for (unsigned d = 0; d < update->nr_disks; d++) {
     struct update_disk *ud = &update->disks[d];
 
-    for (unsigned i = 0; i < update->nr_hw_queues; i++) {
+    for (unsigned i = 0; ud->frozen && i < update->nr_hw_queues; i++) {
       struct request_pool *pool = hctx_pool (disk_hctx (ud->disk, i));
 
       if (pool->sched != NULL
@@ -366,6 +366,13 @@ install_pools_locked (struct update *update)
   for (unsigned d = 0; d < update->nr_disks; d++) {
     struct update_disk *ud = &update->disks[d];
 
+    /* Removed meanwhile: its requests may be waiting in its schedulers, and the
+     * removal looks for them there. */
+    if (!ud->frozen) {
+      for (unsigned i = 0; i < update->nr_hw_queues; i++)
+        pool_free (ud->pools[i]);
+      continue;
+    }
     for (unsigned i = 0; i < update->nr_hw_queues; i++) {
       struct blkmq_hctx *h = disk_hctx (ud->disk, i);
       struct request_pool *pool = ud->pools[i];
@@ -473,7 +480,7 @@ commit_locked (struct update *update)
 
       hctx_wait_gone (h);
       pthread_mutex_lock (&h->lock);
-      elevator_stop_waiting_locked (h);
+      elevator_removed_locked (h);
       pthread_mutex_unlock (&h->lock);
       if (hctx_tag_pool (h)->is_shared)
         hctx_for_each (h, leave_share_if_retired, h);

@@ -210,6 +210,12 @@ scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
   if (script->open_error != 0 && !script->open_fails_late)
     return script->open_error;
   nr = blkmq_config_number (config, "hw_queue_depth");
+  /* Tokens have internal tags then, which are above. */
+  if (blkmq_config_number (config, "scheduler") != 0) {
+    uint64_t nr_requests = blkmq_config_number (config, "nr_requests");
+
+    nr += nr_requests != 0 ? nr_requests : 2 * nr;
+  }
   if (script->depth < nr)
     script->depth = (unsigned)nr;
   nr = blkmq_config_number (config, "submit_queues")
@@ -308,14 +314,55 @@ record (struct script *script, const struct issue *issue)
   pthread_mutex_unlock (&script->lock);
 }
 
+/* Nobody else in the driver has that tag, unless it is of a pool that an update
+ * has replaced. */
+static struct book *
+book_of_tag (struct script *script, blkmq_token token, unsigned driver_tag)
+{
+  require (driver_tag < script->depth);
+  return &script->books[blkmq_token_hctx (token) * script->depth + driver_tag];
+}
+
+static const struct request_pool *
+lender_of (const struct request *r)
+{
+  return r->driver_tag != NO_TAG ? r->driver_pool : r->pool;
+}
+
+static void
+borrow (struct script *script, const struct issue *issue)
+{
+  struct request *r = request_of (issue->rq);
+  struct book *book = book_of (script, issue->token);
+  const void *pool;
+
+  /* What the driver holds is not issued again; what it held before an update
+   * may have had the same tags. */
+  pool = atomic_exchange (&book->pool, r->pool);
+  require (atomic_exchange (&book->held, issue->token) == 0 || pool != r->pool);
+  book = book_of_tag (script, issue->token, issue->tag);
+  require (atomic_exchange (&book->lender, lender_of (r)) != lender_of (r)
+           || script->is_faulty);
+}
+
 /* The request stops being the driver's, if it was by this token. */
 static void
-let_go (struct script *script, blkmq_token token)
+let_go (struct script *script, struct blkmq_request *rq, blkmq_token token)
 {
+  struct request *r = request_of (rq);
   uint64_t mine = token;
+  const void *lender;
 
-  if (blkmq_token_tag (token) < script->depth)
-    atomic_compare_exchange_strong (&book_of (script, token)->held, &mine, 0);
+  if (blkmq_token_tag (token) >= script->depth)
+    return;
+  /* Before the book: once that is free, so is the tag. */
+  if (!script->is_faulty && request_token_is_alive (r, token)) {
+    lender = lender_of (r);
+    atomic_compare_exchange_strong (
+        &book_of_tag (script, token, blkmq_request_tag (rq))->lender, &lender,
+        NULL);
+  }
+  atomic_compare_exchange_strong (&book_of (script, token)->held, &mine, 0);
 }
 
 static enum blkmq_queue_result
@@ -323,8 +370,13 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
                    blkmq_token token)
 {
   struct script *script = blkmq_hctx_data (hctx);
-  struct issue issue
-      = { rq, token, rq->op, rq->flags, rq->offset_bytes, rq->bytes };
+  struct issue issue = { rq,
+                         token,
+                         rq->op,
+                         rq->flags,
+                         rq->offset_bytes,
+                         rq->bytes,
+                         blkmq_request_tag (rq) };
   struct book *book = book_of (script, token);
   enum blkmq_queue_result result = BLKMQ_QUEUED;
 
@@ -337,13 +389,12 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
                + request_of (rq)->pool->first_tag
            == blkmq_token_tag (token));
   book->inside++;
-  /* What the driver holds is not issued again. */
-  require (atomic_exchange (&book->held, token) == 0);
+  borrow (script, &issue);
   record (script, &issue);
   if (script->on_queue != NULL)
     result = script->on_queue (script, &issue);
   if (result != BLKMQ_QUEUED)
-    let_go (script, token);
+    let_go (script, rq, token);
   book->inside--;
   return result;
 }
@@ -372,7 +423,7 @@ scripted_timeout (struct blkmq_request *rq, blkmq_token token)
   if (script->on_timeout != NULL)
     result = script->on_timeout (script, rq, token);
   if (result == BLKMQ_TIMEOUT_DONE)
-    let_go (script, token);
+    let_go (script, rq, token);
   return result;
 }
 
@@ -459,7 +510,7 @@ int
 script_complete (struct script *script, struct blkmq_request *rq,
                  blkmq_token token, enum blkmq_status status)
 {
-  let_go (script, token);
+  let_go (script, rq, token);
   return blkmq_complete (rq, token, status);
 }
 
@@ -467,7 +518,7 @@ int
 script_requeue (struct script *script, struct blkmq_request *rq,
                 blkmq_token token)
 {
-  let_go (script, token);
+  let_go (script, rq, token);
   return blkmq_requeue (rq, token);
 }
 
@@ -475,7 +526,7 @@ int
 script_requeue_aside (struct script *script, struct blkmq_request *rq,
                       blkmq_token token)
 {
-  let_go (script, token);
+  let_go (script, rq, token);
   return blkmq_requeue_aside (rq, token);
 }
 

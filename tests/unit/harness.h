@@ -113,6 +113,7 @@ struct issue {
   enum blkmq_op op;
   uint32_t flags;
   uint64_t offset_bytes, bytes;
+  unsigned tag; /* the driver tag */
 };
 
 struct script {
@@ -158,6 +159,9 @@ struct script {
   struct book {
     _Atomic uint64_t held;   /* the token of the request that it has, or 0 */
     _Atomic unsigned inside; /* calls of queue_rq that are running for it */
+    _Atomic (const void *) pool; /* that the request is of */
+    /* By driver tag: of which pool it is in the driver's hands, or NULL. */
+    _Atomic (const void *) lender;
   } * books;
   _Atomic unsigned nr_init_requests, nr_init_hctxs;
   _Atomic bool hctx_is_init[MAX_HW_QUEUES];

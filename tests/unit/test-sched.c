@@ -139,7 +139,21 @@ add_write (struct bench *b, uint64_t block)
 static struct request *
 dispatch (struct bench *b)
 {
-  return sched_dispatch (b->sched, b->now_ns);
+  uint64_t again_ns;
+  bool can = sched_can_dispatch (b->sched, b->now_ns, &again_ns);
+  struct request *r;
+
+  /* Time alone: not before again_ns, and then indeed. */
+  if (!can && again_ns != UINT64_MAX) {
+    uint64_t unused;
+
+    require (again_ns > b->now_ns);
+    require (!sched_can_dispatch (b->sched, again_ns - 1, &unused));
+    require (sched_can_dispatch (b->sched, again_ns, &unused));
+  }
+  r = sched_dispatch (b->sched, b->now_ns);
+  require (can == (r != NULL));
+  return r;
 }
 
 /* The next one is a request of this kind at this block. */
