@@ -55,6 +55,20 @@ struct setting settings[] = {
       .base = "bare",
   },
   {
+      .name = "mq-deadline",
+      .about = "sorted in, sorted out, a driver tag on the way",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring scheduler=mq-deadline",
+      .base = "bare",
+  },
+  {
+      .name = "nomerges",
+      .about = "requests without room for several ios",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring nomerges=1",
+      .base = "bare",
+  },
+  {
       .name = "inline",
       .about = "driver=null, one at a time",
       .drive = DRIVE_SINGLE,

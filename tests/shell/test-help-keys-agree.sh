@@ -63,11 +63,11 @@ while IFS='=' read -r key type rest; do
     '$1 ~ "B<" key "=" { print $2; exit }' "$tmp/items")
 
   # Words: --help has "key=a|b|c", the manual an item each.
-  words=$(sed -n "s/^$key=\([a-z|]*|[a-z|]*\) .*/\1/p" "$tmp/help" \
+  words=$(sed -n "s/^$key=\([a-z|-]*|[a-z|-]*\) .*/\1/p" "$tmp/help" \
     | tr '|' '\n')
   if [ -n "$words" ]; then
     expect_equal "the list of words of $key in the manual" \
-      "$(sed -n "s/^B<$key=\([a-z]*\)>.*/\1/p" "$tmp/items" | sort)" \
+      "$(sed -n "s/^B<$key=\([a-z-]*\)>.*/\1/p" "$tmp/items" | sort)" \
       "$(sort <<<"$words")"
   elif [ "$type" = enum ]; then
     fail "--help does not show the words of $key"
