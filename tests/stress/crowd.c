@@ -94,6 +94,29 @@ submit_batch (struct share *share, struct slot *slot)
   blkmq_batch_commit (&batch);
 }
 
+/* Ios that follow each other: forwards or backwards, as a batch or one by one,
+ * so that a scheduler finds them where others are waiting. */
+static void
+submit_run (struct share *share)
+{
+  struct slot *slots[MAX_RUN];
+  unsigned nr
+      = slots_start_run (share->slots, share->run, share->submitter, slots);
+  bool is_batch = permille (600), forwards = permille (600);
+  struct blkmq_batch batch;
+
+  blkmq_batch_begin (&batch, share->submitter);
+  for (unsigned i = 0; i < nr; i++) {
+    struct blkmq_io *io = slot_io (slots[forwards ? i : nr - 1 - i]);
+
+    if (is_batch)
+      blkmq_batch_add (&batch, io);
+    else
+      blkmq_submit (share->submitter, io);
+  }
+  blkmq_batch_commit (&batch);
+}
+
 /* Gives up after some looks, if the configuration has aborts at all. */
 static bool
 keep_waiting (void *opaque)
@@ -127,9 +150,13 @@ submit_something (struct share *share)
   const struct shape *shape = share->unit->round->shape;
   unsigned dice = (unsigned)rng_below (1000);
   bool is_sync = permille (shape->sync);
-  struct slot *slot
-      = slots_start (share->slots, share->run, share->submitter, is_sync);
+  struct slot *slot;
 
+  if (permille (shape->runs)) {
+    submit_run (share);
+    return;
+  }
+  slot = slots_start (share->slots, share->run, share->submitter, is_sync);
   if (slot == NULL) {
     if (permille (shape->abort * 10))
       abort_something (share);
@@ -230,11 +257,16 @@ struct keeper {
 
 /* What a life is never changes under a reference; ended stays ended. */
 static void
-check_same_life (const struct blkmq_request_info *was,
+check_same_life (const struct shape *shape,
+                 const struct blkmq_request_info *was,
                  const struct blkmq_request_info *is)
 {
-  require (is->op == was->op && is->offset_bytes == was->offset_bytes
-           && is->bytes == was->bytes);
+  require (is->op == was->op);
+  /* In a scheduler ios may join it; from the first dispatch on no more. */
+  if (!shape->may_grow || was->in_flight)
+    require (is->offset_bytes == was->offset_bytes && is->bytes == was->bytes);
+  require (is->offset_bytes <= was->offset_bytes
+           && is->offset_bytes + is->bytes >= was->offset_bytes + was->bytes);
   require (is->hctx == was->hctx && is->tag == was->tag);
   require (blkmq_token_generation (is->handle)
            >= blkmq_token_generation (was->handle));
@@ -249,7 +281,7 @@ drop_kept (struct keeper *keeper, unsigned i)
   if (keeper->kept[i] == NULL)
     return;
   blkmq_request_info (keeper->kept[i], &info);
-  check_same_life (&keeper->infos[i], &info);
+  check_same_life (keeper->round->shape, &keeper->infos[i], &info);
   blkmq_request_put (keeper->kept[i]);
   keeper->kept[i] = NULL;
 }
@@ -284,20 +316,21 @@ visit (struct blkmq_request *rq, void *opaque)
 
   blkmq_request_info (rq, &was);
   require (was.handle != 0 && was.op < BLKMQ_NR_OPS);
-  require (was.op == rq->op && was.bytes == rq->bytes
-           && was.offset_bytes == rq->offset_bytes);
+  require (was.op == rq->op);
+  if (!keeper->round->shape->may_grow || was.in_flight)
+    require (was.bytes == rq->bytes && was.offset_bytes == rq->offset_bytes);
   require (was.hctx == blkmq_hctx_index (rq->hctx));
   if (keeper->nr_visited < MAX_VISITS)
     keeper->visited[keeper->nr_visited++] = rq;
   if (keeper->round->shape->abort > 0 && permille (5))
     abort_by_handle (keeper->run, was.handle);
   blkmq_request_info (rq, &is);
-  check_same_life (&was, &is);
+  check_same_life (keeper->round->shape, &was, &is);
   return permille (2);
 }
 
 /* A request's memory is one life at a time, so one visited twice in one go
- * would be seen here. */
+ * would be seen here; but where hctxs share it, it may be the next one's. */
 static void
 visit_all (struct keeper *keeper)
 {
@@ -305,7 +338,8 @@ visit_all (struct keeper *keeper)
   blkmq_for_each_request (keeper->run->disk, visit, keeper);
   qsort (keeper->visited, keeper->nr_visited, sizeof keeper->visited[0],
          compare_pointers);
-  for (unsigned i = 1; i < keeper->nr_visited; i++)
+  for (unsigned i = 1;
+       i < keeper->nr_visited && !keeper->round->shape->is_shared; i++)
     require (keeper->visited[i] != keeper->visited[i - 1]);
   keeper->round->nr_visits += keeper->nr_visited;
 }
@@ -409,6 +443,61 @@ quiesce_for_a_while (struct run *run)
     blkmq_unquiesce (run->disk);
 }
 
+/* All or nothing, and nothing only if the device has refused. */
+static void
+change_queues (struct round *round, struct run *run)
+{
+  const struct shape *shape = round->shape;
+  unsigned least = shape->reserved + 1;
+  unsigned most
+      = shape->more_requests > 0 ? shape->depth : 2 * shape->depth + least;
+  unsigned nr = (unsigned)rng_below (5);
+  unsigned depth = least + (unsigned)rng_below (most - least + 1);
+  unsigned old_nr = blkmq_disk_nr_hw_queues (run->disk);
+  unsigned old_depth = blkmq_disk_queue_depth (run->disk), nr_failures;
+  struct blkmq_error error = { "" };
+  int r;
+
+  if (permille (300))
+    depth = 0;
+  device_fail_inits (permille (300) ? 300 : 0);
+  r = blkmq_update_queues (run->disk, nr, depth, &error);
+  nr_failures = device_fail_inits (0);
+  if (r == -ENODEV) {
+    require (run->removed);
+    return;
+  }
+  if (r < 0) {
+    require_op (r, ==, -ENOMEM);
+    require_op (nr_failures, ==, 1);
+    require (error.message[0] != '\0');
+    nr = depth = 0;
+    round->nr_undone++;
+  } else {
+    require_op (nr_failures, ==, 0);
+    round->nr_updates++;
+  }
+  if (run->removed)
+    return;
+  require_op (blkmq_disk_nr_hw_queues (run->disk), ==, nr != 0 ? nr : old_nr);
+  require_op (blkmq_disk_queue_depth (run->disk), ==,
+              depth != 0 ? depth : old_depth);
+}
+
+static void
+change_scheduler (struct round *round, struct run *run)
+{
+  const char *name = permille (500) ? "none" : "mq-deadline";
+
+  int r = blkmq_disk_set_scheduler (run->disk, name, NULL);
+
+  require (r == 0 || (r == -ENODEV && run->removed));
+  if (!run->removed)
+    require (strcmp (blkmq_disk_scheduler (run->disk), name) == 0);
+  round->nr_switches++;
+}
+
+/* And changes what can be changed under load. */
 static void *
 run_quiescer (void *opaque)
 {
@@ -419,8 +508,12 @@ run_quiescer (void *opaque)
   while (!round->quit && round->shape->control) {
     run = run_get (round->units[rng_below (round->shape->disks)]);
     quiesce_for_a_while (run);
-    run_put (run);
     round->nr_quiesces++;
+    if (round->shape->live && permille (300))
+      change_queues (round, run);
+    if (round->shape->change && permille (300))
+      change_scheduler (round, run);
+    run_put (run);
     pause_us (300 + (unsigned)rng_below (2000));
   }
   return NULL;

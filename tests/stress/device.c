@@ -50,7 +50,8 @@ struct command {
   struct blkmq_request *rq;
   blkmq_token token;
   uint64_t due_ns;
-  bool is_held; /* HELD was the answer to its timeout */
+  bool is_held;          /* HELD was the answer to its timeout */
+  _Atomic uint64_t *tag; /* where the device notes whose it is */
 };
 
 /* What is over, to be answered once more. */
@@ -65,7 +66,7 @@ struct device {
   struct device_counts counts;
   _Atomic bool calm, quit;
   _Atomic unsigned nr_quiet; /* depth of quiesce and freeze */
-  _Atomic unsigned nr_requests, nr_hctxs;
+  _Atomic unsigned nr_hctxs;
   _Atomic uint64_t recent[NR_RECENT];
 
   pthread_mutex_t lock;
@@ -75,10 +76,15 @@ struct device {
   struct past past[NR_RECENT];     /* lock */
   unsigned nr_past;                /* lock */
 
+  _Atomic uint64_t (*tags)[MAX_DEPTH]; /* by hctx; a set's, or own_tags */
+  _Atomic uint64_t own_tags[MAX_HCTXS][MAX_DEPTH];
+
   pthread_t threads[NR_DEVICE_THREADS];
 };
 
-static struct device *opening;
+static __thread struct device *opening;
+static __thread unsigned init_failures, nr_init_failures;
+static _Atomic unsigned nr_requests;
 
 /* ---- lists; all with the lock ---- */
 
@@ -121,9 +127,40 @@ add (_Atomic uint64_t *counter)
   atomic_fetch_add_explicit (counter, 1, memory_order_relaxed);
 }
 
+/* Blocks were written, with whatever is durable by now. */
+static void
+note_written (struct device *device, const struct blkmq_request *rq,
+              uint64_t durable_before)
+{
+  struct unit *unit = device->run->unit;
+  uint64_t number = atomic_fetch_add (&unit->written, 1) + 1;
+
+  for (uint64_t i = 0; i < rq->bytes / BLOCK_BYTES; i++) {
+    struct block *block = &unit->blocks[rq->offset_bytes / BLOCK_BYTES + i];
+
+    block->written = number;
+    block->durable_before = durable_before;
+    if (rq->flags & BLKMQ_IO_FUA)
+      block->fua = number;
+  }
+}
+
+/* All that was written before is durable. */
+static void
+flush_cache (struct device *device)
+{
+  struct unit *unit = device->run->unit;
+  uint64_t written = unit->written, durable = unit->durable;
+
+  while (durable < written
+         && !atomic_compare_exchange_weak (&unit->durable, &durable, written))
+    ;
+}
+
 static void
 transfer (struct device *device, struct blkmq_request *rq)
 {
+  uint64_t durable = device->run->unit->durable;
   struct blkmq_segments it = blkmq_segments_begin (rq);
   char *at = device->run->unit->media + rq->offset_bytes;
   struct iovec seg;
@@ -143,6 +180,8 @@ transfer (struct device *device, struct blkmq_request *rq)
     memset (at, 0, rq->bytes);
     break;
   }
+  if (rq->op != BLKMQ_OP_READ && rq->op != BLKMQ_OP_FLUSH)
+    note_written (device, rq, durable);
 }
 
 /* The request stops being the device's. */
@@ -150,15 +189,45 @@ static void
 let_go (struct command *command, blkmq_token token)
 {
   require (command->magic == MAGIC);
+  if (command->tag != NULL)
+    require_op (atomic_exchange (command->tag, 0), ==, token);
   require_op (atomic_exchange (&command->holding, 0), ==, token);
+}
+
+/* A driver tag is its alone for as long as we have the request.  (Not where
+ * tags are replaced: what a timeout has left with us keeps its old one.) */
+static void
+take_tag (struct device *device, struct command *command,
+          const struct blkmq_request *rq, blkmq_token token)
+{
+  const struct shape *shape = device->shape;
+  unsigned tag = blkmq_request_tag (rq), hctx = blkmq_hctx_index (rq->hctx);
+
+  command->tag = NULL;
+  if (shape->live || shape->change)
+    return;
+  require_op (tag, <, shape->depth);
+  if (strstr (shape->keys, "shared_tag_bitmap=1") != NULL)
+    hctx = 0;
+  command->tag = &device->tags[hctx][tag];
+  require_op (atomic_exchange (command->tag, token), ==, 0);
 }
 
 static void
 requeue (struct device *device, struct command *command,
          struct blkmq_request *rq, blkmq_token token)
 {
+  struct blkmq_hctx *hctx = rq->hctx;
+
   let_go (command, token);
-  require_op (blkmq_requeue (rq, token), ==, 0);
+  if (permille (device->shape->aside)) {
+    require_op (blkmq_requeue_aside (rq, token), ==, 0);
+    if (permille (500))
+      blkmq_kick_requeues (hctx);
+    else
+      blkmq_delay_kick_requeues (hctx, rng_below (200 * US));
+  } else
+    require_op (blkmq_requeue (rq, token), ==, 0);
   add (&device->counts.requeues);
 }
 
@@ -173,6 +242,8 @@ complete (struct device *device, struct command *command,
     status = BLKMQ_STS_MEDIUM;
   if (status == BLKMQ_STS_OK || permille (500))
     transfer (device, rq);
+  if (status == BLKMQ_STS_OK && rq->op == BLKMQ_OP_FLUSH)
+    flush_cache (device);
   let_go (command, token);
   require_op (blkmq_complete (rq, token, status), ==, 0);
   add (&device->counts.completes);
@@ -204,6 +275,8 @@ check_request (struct device *device, const struct blkmq_request *rq,
   require_op (blkmq_token_hctx (token), ==, blkmq_hctx_index (hctx));
   require ((unsigned)rq->op < BLKMQ_NR_OPS);
   require_op (device->nr_quiet, ==, 0);
+  require (!(rq->flags & ~(BLKMQ_IO_FUA | BLKMQ_IO_NOUNMAP)));
+  require (!(rq->flags & BLKMQ_IO_FUA) || (shape->cache && shape->fua));
   if (rq->op == BLKMQ_OP_FLUSH) {
     require (rq->bytes == 0 && rq->offset_bytes == 0);
     return;
@@ -215,11 +288,15 @@ check_request (struct device *device, const struct blkmq_request *rq,
 }
 
 static enum blkmq_queue_result
-refuse (struct device *device, struct command *command, blkmq_token token,
-        enum blkmq_queue_result result)
+refuse (struct device *device, struct blkmq_hctx *hctx, struct command *command,
+        blkmq_token token, enum blkmq_queue_result result)
 {
   let_go (command, token);
   add (&device->counts.busy);
+  if (permille (device->shape->aside / 2))
+    blkmq_delay_run_hctx (hctx, rng_below (100 * US));
+  else if (permille (device->shape->aside / 2))
+    blkmq_run_hctx (hctx);
   return result;
 }
 
@@ -270,15 +347,16 @@ stress_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   check_request (device, rq, hctx, token);
   old = atomic_exchange (&command->holding, token);
   require_op (old, ==, 0); /* or it is here twice */
+  take_tag (device, command, rq, token);
   atomic_store_explicit (&device->recent[blkmq_token_tag (token) % NR_RECENT],
                          token, memory_order_relaxed);
 
   if (device->calm)
     return complete_inside (device, command, rq, token);
   if (dice < shape->busy_host)
-    return refuse (device, command, token, BLKMQ_BUSY_HOST);
+    return refuse (device, hctx, command, token, BLKMQ_BUSY_HOST);
   if (permille (shape->busy_device))
-    return refuse (device, command, token, BLKMQ_BUSY_DEVICE);
+    return refuse (device, hctx, command, token, BLKMQ_BUSY_DEVICE);
   if (permille (shape->requeue / 2)) {
     requeue (device, command, rq, token);
     return BLKMQ_QUEUED;
@@ -418,6 +496,14 @@ wait_for_more_locked (struct device *device)
   pthread_cond_timedwait (&device->more, &device->lock, &until);
 }
 
+/* Where requests are replaced they may be gone, and only what comes from within
+ * queue_rq finds them for certain. */
+static bool
+may_be_late (const struct device *device)
+{
+  return !device->shape->live && !device->shape->change;
+}
+
 static void
 serve (struct device *device, struct command *command)
 {
@@ -427,7 +513,7 @@ serve (struct device *device, struct command *command)
     requeue (device, command, past.rq, past.token);
   else
     complete (device, command, past.rq, past.token);
-  if (permille (device->shape->twice))
+  if (may_be_late (device) && permille (device->shape->twice))
     answer_dead (device, &past);
   if (permille (50))
     remember (device, past.rq, past.token);
@@ -467,7 +553,8 @@ run_device (void *opaque)
     pthread_mutex_unlock (&device->lock);
     for (unsigned i = 0; i < n; i++)
       serve (device, burst[i]);
-    if (permille (device->shape->twice) && any_past (device, &past))
+    if (may_be_late (device) && permille (device->shape->twice)
+        && any_past (device, &past))
       answer_dead (device, &past);
   }
 }
@@ -484,7 +571,8 @@ stress_open (const struct blkmq_config *config, uint64_t seed,
   limits->max_discard_bytes = limits->max_transfer_bytes;
   limits->max_write_zeroes_bytes = limits->max_transfer_bytes;
   limits->size_bytes = device->run->unit->media_bytes;
-  limits->volatile_cache = true;
+  limits->volatile_cache = device->shape->cache;
+  limits->fua = device->shape->fua;
   *driver_data = device;
   for (unsigned i = 0; i < NR_DEVICE_THREADS; i++)
     require (pthread_create (&device->threads[i], NULL, run_device, device)
@@ -504,6 +592,17 @@ stress_stop (void *driver_data)
   pthread_mutex_unlock (&device->lock);
   for (unsigned i = 0; i < NR_DEVICE_THREADS; i++)
     require (pthread_join (device->threads[i], NULL) == 0);
+  /* What it still has is the engine's, and in a tag set the next disk's. */
+  for (unsigned place = NEW; place < NR_PLACES; place++) {
+    struct command *head = &device->lists[place];
+
+    while (head->next != head) {
+      struct command *command = head->next;
+
+      unlist_locked (device, command);
+      let_go (command, command->token);
+    }
+  }
 }
 
 static void
@@ -511,8 +610,8 @@ stress_close (void *driver_data)
 {
   struct device *device = driver_data;
 
-  require (device->quit);
-  require_op (device->nr_requests, ==, 0);
+  if (!device->quit) /* never started */
+    stress_stop (driver_data);
   require_op (device->nr_hctxs, ==, 0);
 }
 
@@ -521,6 +620,11 @@ stress_init_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
 {
   struct device *device = driver_data;
 
+  if (permille (init_failures)) {
+    nr_init_failures++;
+    return -ENOMEM;
+  }
+  require_op (blkmq_hctx_index (hctx), ==, index);
   blkmq_hctx_set_data (hctx, device);
   device->nr_hctxs++;
   return 0;
@@ -531,6 +635,7 @@ stress_exit_hctx (struct blkmq_hctx *hctx, void *driver_data, unsigned index)
 {
   struct device *device = driver_data;
 
+  require (blkmq_hctx_data (hctx) == device);
   device->nr_hctxs--;
 }
 
@@ -538,11 +643,11 @@ static int
 stress_init_request (void *driver_data, struct blkmq_request *rq,
                      unsigned hctx_index, unsigned tag)
 {
-  struct device *device = driver_data;
   struct command *command = rq->pdu;
 
+  require (command->magic == 0);
   command->magic = MAGIC;
-  device->nr_requests++;
+  nr_requests++;
   return 0;
 }
 
@@ -550,34 +655,34 @@ static void
 stress_exit_request (void *driver_data, struct blkmq_request *rq,
                      unsigned hctx_index, unsigned tag)
 {
-  struct device *device = driver_data;
   struct command *command = rq->pdu;
 
-  require (command->magic == MAGIC);
+  require (command->magic == MAGIC && command->holding == 0);
   command->magic = 0;
-  device->nr_requests--;
+  nr_requests--;
 }
 
-static const struct blkmq_driver stress_driver = {
-  .name = "stress",
-  .help = "a device with faults",
-  .pdu_bytes = sizeof (struct command),
-  .open = stress_open,
-  .close = stress_close,
-  .queue_rq = stress_queue_rq,
-  .commit_rqs = stress_commit_rqs,
-  .timeout = stress_timeout,
-  .stop = stress_stop,
-  .init_hctx = stress_init_hctx,
-  .exit_hctx = stress_exit_hctx,
-  .init_request = stress_init_request,
-  .exit_request = stress_exit_request,
-};
+#define STRESS_DRIVER(name_, nr_reserved_tags_)                                \
+  {                                                                            \
+    .name = (name_), .help = "a device with faults",                           \
+    .pdu_bytes = sizeof (struct command),                                      \
+    .nr_reserved_tags = (nr_reserved_tags_), .open = stress_open,              \
+    .close = stress_close, .queue_rq = stress_queue_rq,                        \
+    .commit_rqs = stress_commit_rqs, .timeout = stress_timeout,                \
+    .stop = stress_stop, .init_hctx = stress_init_hctx,                        \
+    .exit_hctx = stress_exit_hctx, .init_request = stress_init_request,        \
+    .exit_request = stress_exit_request,                                       \
+  }
+
+static const struct blkmq_driver stress_driver = STRESS_DRIVER ("stress", 0),
+                                 reserved_driver
+                                 = STRESS_DRIVER ("stress-reserved", 2);
 
 void
 device_register (void)
 {
   require_op (blkmq_driver_register (&stress_driver, NULL), ==, 0);
+  require_op (blkmq_driver_register (&reserved_driver, NULL), ==, 0);
 }
 
 /* ---- the harness's side ---- */
@@ -590,6 +695,8 @@ device_alloc (struct run *run)
   require (device != NULL);
   device->run = run;
   device->shape = run->unit->round->shape;
+  device->tags = run->unit->round->set != NULL ? run->unit->round->tags
+                                               : device->own_tags;
   pthread_mutex_init (&device->lock, NULL);
   pthread_cond_init (&device->more, NULL);
   for (unsigned i = 0; i < NR_PLACES; i++)
@@ -610,6 +717,22 @@ struct device_counts *
 device_counts (struct device *device)
 {
   return &device->counts;
+}
+
+unsigned
+device_fail_inits (unsigned permille)
+{
+  unsigned nr = nr_init_failures;
+
+  init_failures = permille;
+  nr_init_failures = 0;
+  return nr;
+}
+
+unsigned
+device_nr_requests (void)
+{
+  return nr_requests;
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * main.c: the stress program.  Walks the matrix of configurations in an order
- * drawn from the seed, a round each, until so many requests were submitted;
+ * main.c: the stress program.  Goes through the matrix of configurations as
+ * the seed says, a round each, until so many requests were submitted;
  * watches that something moves; says what it was doing when something fails.
  *
  *   stress [--hang SECONDS] [--only ROUND] [SEED [COUNT]]
@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "engine/tagset.h"
 #include "stress.h"
 
 #define DEFAULT_COUNT UINT64_C (50000)
@@ -33,6 +34,7 @@ static struct round *_Atomic current;
 static struct blkmq_stats totals;
 static struct {
   uint64_t submitted, refs, visits, quiesces, freezes, cycles;
+  uint64_t updates, undone, switches;
 } more_totals;
 
 /* ---- randomness ---- */
@@ -227,14 +229,43 @@ add_stats (struct blkmq_stats *sum, const struct blkmq_stats *stats)
     to[i] += from[i];
 }
 
+static void
+set_alloc (struct round *round)
+{
+  struct blkmq_config *config = matrix_config (round->shape, 0, 0);
+  struct blkmq_error error;
+
+  if (blkmq_tag_set_alloc (config, &round->set, &error) < 0) {
+    fprintf (stderr, "stress: %s\n", error.message);
+    require (!"a tag set can be had");
+  }
+  blkmq_config_free (config);
+}
+
+/* The disks are gone, and have left no tag taken. */
+static void
+set_free (struct round *round)
+{
+  for (unsigned i = 0; i < round->set->nr_pools; i++)
+    require_op (pool_nr_taken (tagset_pool (round->set, i)), ==, 0);
+  for (unsigned i = 0; i < MAX_HCTXS; i++) {
+    for (unsigned tag = 0; tag < MAX_DEPTH; tag++)
+      require_op (round->tags[i][tag], ==, 0);
+  }
+  blkmq_tag_set_put (round->set);
+}
+
 static uint64_t
 run_round (const struct shape *shape, uint64_t most)
 {
-  struct round round = { .shape = shape, .stage = "power on" };
+  static struct round round;
   uint64_t begin_ns = real_now_ns ();
   struct blkmq_stats sum;
 
   memset (&sum, 0, sizeof sum);
+  memset (&round, 0, sizeof round);
+  round.shape = shape;
+  round.stage = "power on";
   round.stream = (uint64_t)(round_number + 1) << 20;
   round.quota = matrix_quota (shape);
   if (round.quota > count / 20) /* a short run sees something of the matrix */
@@ -242,6 +273,8 @@ run_round (const struct shape *shape, uint64_t most)
   if (round.quota > most)
     round.quota = most;
   rng_name_thread (round.stream + 20);
+  if (shape->set)
+    set_alloc (&round);
   for (unsigned i = 0; i < shape->disks; i++)
     round.units[i] = unit_alloc (&round, i);
   pthread_mutex_lock (&round_lock);
@@ -260,6 +293,9 @@ run_round (const struct shape *shape, uint64_t most)
     add_stats (&sum, &round.units[i]->sum);
     unit_free (round.units[i]);
   }
+  if (shape->set)
+    set_free (&round);
+  require_op (device_nr_requests (), ==, 0);
   print_line (&round, &sum, begin_ns);
   add_stats (&totals, &sum);
   more_totals.submitted += round.nr_submitted;
@@ -268,24 +304,10 @@ run_round (const struct shape *shape, uint64_t most)
   more_totals.quiesces += round.nr_quiesces;
   more_totals.freezes += round.nr_freezes;
   more_totals.cycles += round.nr_cycles;
+  more_totals.updates += round.nr_updates;
+  more_totals.undone += round.nr_undone;
+  more_totals.switches += round.nr_switches;
   return round.nr_submitted;
-}
-
-/* All configurations, shuffled.  The seed's own stream. */
-static unsigned *
-shuffled (unsigned nr)
-{
-  unsigned *order = calloc (nr, sizeof order[0]);
-
-  require (order != NULL);
-  rng_name_thread (0);
-  for (unsigned i = 0; i < nr; i++) {
-    unsigned j = (unsigned)rng_below (i + 1);
-
-    order[i] = order[j];
-    order[j] = i;
-  }
-  return order;
 }
 
 /* Or the run would not be worth its time. */
@@ -315,34 +337,44 @@ check_that_all_happened (void)
   require_op (more_totals.quiesces, >, 0);
   require_op (more_totals.freezes, >, 0);
   require_op (more_totals.cycles, >, 0);
+  require_op (more_totals.updates, >, 0);
+  require_op (more_totals.undone, >, 0);
+  require_op (more_totals.switches, >, 0);
+  require_op (totals.merges, >, 0);
+  require_op (totals.flushes, >, 0);
+  require_op (totals.flushes_coalesced, >, 0);
+  require_op (totals.busy_ns, >, 0);
 }
 
 static void
 walk (long only)
 {
-  unsigned nr = matrix_nr (), *order = shuffled (nr);
   uint64_t begin_ns = real_now_ns (), submitted = 0;
   static struct shape shape;
 
   for (round_number = only > 0 ? (unsigned)only : 1; submitted < count;
        round_number++) {
-    matrix_shape (order[(round_number - 1) % nr], &shape);
+    matrix_shape (round_number, &shape);
     submitted += run_round (&shape, count - submitted);
     if (only > 0)
       break;
   }
-  free (order);
   if (submitted >= 1000000)
     check_that_all_happened ();
-  printf ("%" PRIu64 " requests in %u of %u configurations, %.1f s; "
+  printf ("%" PRIu64 " requests in %u of %" PRIu64 " configurations, %.1f s; "
           "timeouts %" PRIu64 ", requeues %" PRIu64 ", stale tokens %" PRIu64
           ", references %" PRIu64 ", visits %" PRIu64 ", quiesces %" PRIu64
-          ", freezes %" PRIu64 ", power cycles %" PRIu64 "\n",
-          submitted, only > 0 ? 1 : round_number - 1, nr,
+          ", freezes %" PRIu64 ", power cycles %" PRIu64
+          ", live updates %" PRIu64 " (undone %" PRIu64
+          "), schedulers changed %" PRIu64 ", merges %" PRIu64
+          ", flushes %" PRIu64 " (saved %" PRIu64 ")\n",
+          submitted, only > 0 ? 1 : round_number - 1, matrix_nr (),
           (double)(real_now_ns () - begin_ns) / 1e9, totals.timeouts,
           totals.requeues, totals.stale_tokens, more_totals.refs,
           more_totals.visits, more_totals.quiesces, more_totals.freezes,
-          more_totals.cycles);
+          more_totals.cycles, more_totals.updates, more_totals.undone,
+          more_totals.switches, totals.merges, totals.flushes,
+          totals.flushes_coalesced);
 }
 
 static uint64_t

@@ -5,7 +5,9 @@
  *
  * A dimension is a line of the table, and its choices are words: KEY=VALUE is
  * the engine's, @NAME=NUMBER the harness's own.  Every combination is a
- * configuration.  Later words win over earlier ones.
+ * configuration.  There are too many to walk through them: each dimension goes
+ * through its choices again and again, in an order that is drawn each time, so
+ * that a few rounds see all choices and many see most pairs.
  */
 
 #include <config.h>
@@ -23,7 +25,8 @@
 #define DEFAULTS                                                               \
   "@disks=1 @power=0 @iodepth=32 @commit=0 @fast=0 @inside=500 @late=0 "       \
   "@never=0 @requeue=0 @busy_device=0 @busy_host=0 @error=0 @twice=0 "         \
-  "@abort=0 @nowait=50 @bad=2 @sync=20 @control=1"
+  "@abort=0 @nowait=50 @bad=2 @sync=20 @control=1 @set=0 @more_requests=0 "    \
+  "@live=0 @change=0 @runs=0 @cache=0 @fua=0 @barrier=0 @reserved=0 @aside=0"
 
 static const struct dimension {
   const char *name;
@@ -43,14 +46,29 @@ static const struct dimension {
       "io_timeout=3 @never=20 @late=100 @requeue=50 @busy_device=10 "
       "@busy_host=1 @error=20 @twice=10 @abort=20" } },
   { "splitting", { "", "max_sectors=2" } },
-  { "disks", { "", "@disks=2" } },
+  { "disks", { "", "", "@disks=2", "@disks=2 @set=1", "@disks=3 @set=1" } },
+  { "tag bitmap", { "", "", "shared_tag_bitmap=1" } },
   { "power", { "", "@power=3" } },
   /* Without controllers and keeper nobody makes good a lost wake-up. */
-  { "control", { "", "@control=0" } },
+  { "control", { "", "", "@control=0" } },
   { "doorbell", { "", "@commit=1 @inside=100" } },
   /* Timeouts of the real clock take milliseconds; the fast one is turned by a
    * thread, with the loops. */
   { "clock", { "", "@fast=1" } },
+  { "scheduler",
+    { "", "scheduler=mq-deadline",
+      "scheduler=mq-deadline read_expire=1 write_expire=2 prio_aging_expire=3 "
+      "fifo_batch=4",
+      "@change=1" } },
+  { "nr_requests", { "", "@more_requests=37" } },
+  { "live queues", { "", "@live=1" } },
+  { "merges", { "", "@runs=300", "@runs=300 nomerges=1" } },
+  { "cache",
+    { "", "@barrier=50", "@cache=1 @barrier=100",
+      "@cache=1 @fua=1 @barrier=100" } },
+  { "reserved tags", { "", "", "@reserved=2" } },
+  { "requeues", { "", "@aside=500" } },
+  { "iostats", { "", "iostats=1" } },
 };
 
 static const struct word {
@@ -61,11 +79,13 @@ static const struct word {
   {                                                                            \
 #name, offsetof(struct shape, name)                                        \
   }
-  WORD (disks),       WORD (power),     WORD (iodepth), WORD (commit),
-  WORD (fast),        WORD (inside),    WORD (late),    WORD (never),
-  WORD (requeue),     WORD (busy_host), WORD (error),   WORD (twice),
-  WORD (busy_device), WORD (abort),     WORD (nowait),  WORD (bad),
-  WORD (sync),        WORD (control),
+  WORD (disks),       WORD (power),     WORD (iodepth),  WORD (commit),
+  WORD (fast),        WORD (inside),    WORD (late),     WORD (never),
+  WORD (requeue),     WORD (busy_host), WORD (error),    WORD (twice),
+  WORD (busy_device), WORD (abort),     WORD (nowait),   WORD (bad),
+  WORD (sync),        WORD (control),   WORD (set),      WORD (more_requests),
+  WORD (live),        WORD (change),    WORD (runs),     WORD (cache),
+  WORD (fua),         WORD (barrier),   WORD (reserved), WORD (aside),
 #undef WORD
 };
 
@@ -79,10 +99,10 @@ nr_choices (const struct dimension *dimension)
   return n;
 }
 
-unsigned
+uint64_t
 matrix_nr (void)
 {
-  unsigned n = 1;
+  uint64_t n = 1;
 
   for (size_t i = 0; i < NR (dimensions); i++)
     n *= nr_choices (&dimensions[i]);
@@ -114,7 +134,7 @@ set_own (struct shape *shape, const char *name, unsigned value)
 static void
 add_words (struct shape *shape, const char *choice)
 {
-  char copy[320], *save, *word;
+  char copy[640], *save, *word;
 
   snprintf (copy, sizeof copy, "%s", choice);
   for (word = strtok_r (copy, " ", &save); word != NULL;
@@ -131,12 +151,22 @@ add_words (struct shape *shape, const char *choice)
   }
 }
 
+static void
+set_key (struct blkmq_config *config, const char *key, const char *value)
+{
+  struct blkmq_error error;
+
+  if (blkmq_config_set (config, key, value, &error) < 0) {
+    fprintf (stderr, "stress: %s\n", error.message);
+    abort ();
+  }
+}
+
 struct blkmq_config *
-matrix_config (const struct shape *shape)
+matrix_config (const struct shape *shape, unsigned queues, unsigned depth)
 {
   struct blkmq_config *config = blkmq_config_alloc ();
-  struct blkmq_error error;
-  char copy[sizeof shape->keys], *save, *word;
+  char copy[sizeof shape->keys], number[16], *save, *word;
 
   require (config != NULL);
   memcpy (copy, shape->keys, sizeof copy);
@@ -146,10 +176,14 @@ matrix_config (const struct shape *shape)
 
     require (value != NULL);
     *value++ = '\0';
-    if (blkmq_config_set (config, word, value, &error) < 0) {
-      fprintf (stderr, "stress: %s\n", error.message);
-      abort ();
+    if (queues != 0 && strcmp (word, "submit_queues") == 0) {
+      snprintf (number, sizeof number, "%u", queues);
+      value = number;
+    } else if (depth != 0 && strcmp (word, "hw_queue_depth") == 0) {
+      snprintf (number, sizeof number, "%u", depth);
+      value = number;
     }
+    set_key (config, word, value);
   }
   return config;
 }
@@ -157,7 +191,7 @@ matrix_config (const struct shape *shape)
 static void
 read_keys (struct shape *shape)
 {
-  struct blkmq_config *config = matrix_config (shape);
+  struct blkmq_config *config = matrix_config (shape, 0, 0);
 
   shape->depth = (unsigned)blkmq_config_number (config, "hw_queue_depth");
   shape->queues = (unsigned)blkmq_config_number (config, "submit_queues");
@@ -165,25 +199,96 @@ read_keys (struct shape *shape)
   shape->max_part_bytes
       = (uint32_t)blkmq_config_number (config, "max_sectors") * 512;
   shape->is_timer = blkmq_config_number (config, "irqmode") == 2;
+  shape->is_shared
+      = shape->set || blkmq_config_number (config, "shared_tag_bitmap");
+  shape->may_merge = !blkmq_config_number (config, "nomerges");
+  shape->may_grow
+      = shape->may_merge
+        && (shape->change || blkmq_config_number (config, "scheduler") != 0);
+  shape->iostats = blkmq_config_number (config, "iostats");
   require (shape->queues <= MAX_HCTXS && shape->disks <= MAX_DISKS);
   blkmq_config_free (config);
 }
 
+/* Where one choice asks for something of another: the depth for the tags that
+ * are reserved of it, the number of requests for twice the depth. */
+static void
+reconcile (struct shape *shape)
+{
+  char *at = strstr (shape->keys, "hw_queue_depth="), word[40];
+  unsigned depth = (unsigned)strtoul (strchr (at, '=') + 1, NULL, 10);
+
+  if (depth <= shape->reserved) {
+    /* One digit takes the place of another. */
+    require (depth < 10 && shape->reserved + 1 < 10);
+    depth = shape->reserved + 1;
+    *(strchr (at, '=') + 1) = (char)('0' + depth);
+  }
+  if (shape->more_requests > 0) {
+    snprintf (word, sizeof word, "nr_requests=%u",
+              2 * depth + shape->more_requests);
+    append (shape->keys, sizeof shape->keys, word);
+  }
+  append (shape->keys, sizeof shape->keys,
+          shape->reserved ? "driver=stress-reserved" : "driver=stress");
+  append (shape->keys, sizeof shape->keys, "size=64M");
+}
+
+/* Which of NR choices dimension INDEX has in round NUMBER: that of its cycle
+ * through all of them, in the order that was drawn for this one. */
+static unsigned
+choice_of (unsigned number, unsigned index, unsigned nr)
+{
+  unsigned order[MAX_CHOICES], cycle = (number - 1) / nr;
+
+  rng_name_thread (((uint64_t)cycle << 8 | index) << 40);
+  for (unsigned i = 0; i < nr; i++) {
+    unsigned j = (unsigned)rng_below (i + 1);
+
+    order[i] = order[j];
+    order[j] = i;
+  }
+  return order[(number - 1) % nr];
+}
+
+/* Half of all requests time out and a tenth is requeued, under each scheduler:
+ * these are the first rounds of any run, whatever its seed. */
+static const char *
+pinned (unsigned number, const struct dimension *dimension)
+{
+  static const char *const schedulers[]
+      = { "", "scheduler=mq-deadline", "@change=1" };
+
+  if (number > NR (schedulers))
+    return NULL;
+  if (strcmp (dimension->name, "scheduler") == 0)
+    return schedulers[number - 1];
+  if (strcmp (dimension->name, "faults") == 0)
+    return dimension->choices[2];
+  if (strcmp (dimension->name, "control") == 0)
+    return "";
+  if (strcmp (dimension->name, "depth") == 0)
+    return "hw_queue_depth=64";
+  return NULL;
+}
+
 void
-matrix_shape (unsigned index, struct shape *shape)
+matrix_shape (unsigned number, struct shape *shape)
 {
   memset (shape, 0, sizeof *shape);
   add_words (shape, DEFAULTS);
-  for (size_t i = 0; i < NR (dimensions); i++) {
-    unsigned nr = nr_choices (&dimensions[i]);
-    const char *choice = dimensions[i].choices[index % nr];
+  for (unsigned i = 0; i < NR (dimensions); i++) {
+    const struct dimension *dimension = &dimensions[i];
+    const char *choice = pinned (number, dimension);
 
-    index /= nr;
+    if (choice == NULL)
+      choice
+          = dimension->choices[choice_of (number, i, nr_choices (dimension))];
     add_words (shape, choice);
     if (choice[0] != '\0')
       append (shape->name, sizeof shape->name, choice);
   }
-  append (shape->keys, sizeof shape->keys, "driver=stress size=64M");
+  reconcile (shape);
   read_keys (shape);
 }
 

@@ -40,7 +40,8 @@ struct slot {
   bool chains; /* may submit itself again; then no abort may name it */
   bool is_bad; /* must be refused */
   unsigned nr_blocks, at_block;
-  uint64_t stamp; /* of the last write */
+  uint64_t stamp;          /* of the last write */
+  uint64_t written_before; /* it was submitted: the unit's count */
   enum blkmq_status status;
   _Atomic unsigned nr_ends, nr_give_backs;
   _Atomic bool in_end_io, is_out;
@@ -191,7 +192,16 @@ note_write (struct slot *slot, uint64_t stamp, bool is_known)
 
 /* ---- the way back ---- */
 
-static void fill (struct slot *slot, bool is_sync);
+/* What ios that are to be merged have in common. */
+struct pattern {
+  enum blkmq_op op;
+  bool is_early;
+  uint8_t prio;
+  uint32_t flags;
+};
+
+static void fill (struct slot *slot, bool is_sync,
+                  const struct pattern *pattern);
 
 static void
 wake (struct slots *slots)
@@ -238,11 +248,34 @@ slot_back (struct slot *slot)
   }
   if (slot->chains && status != BLKMQ_STS_OFFLINE && !run->removed
       && round->nr_submitted < round->quota && permille (400)) {
-    fill (slot, false);
+    fill (slot, false, NULL);
     blkmq_submit (slot->submitter, &slot->io);
     return;
   }
   to_idle (slot);
+}
+
+/* It went well: what it has asked of the cache was done. */
+static void
+check_durable (struct slot *slot)
+{
+  const struct unit *unit = slot->slots->unit;
+  const struct blkmq_io *io = &slot->io;
+  bool is_flush = io->op == BLKMQ_OP_FLUSH || (io->flags & BLKMQ_IO_PREFLUSH);
+
+  if (is_flush)
+    require_op (unit->durable, >=, slot->written_before);
+  if (io->op == BLKMQ_OP_READ)
+    return;
+  for (unsigned i = 0; i < slot->nr_blocks; i++) {
+    const struct block *block
+        = &unit->blocks[slot->first_block + slot->at_block + i];
+
+    if (is_flush)
+      require_op (block->durable_before, >=, slot->written_before);
+    if (io->flags & BLKMQ_IO_FUA)
+      require (block->written <= unit->durable || block->written == block->fua);
+  }
 }
 
 static void
@@ -251,7 +284,9 @@ note_end (struct slot *slot, enum blkmq_status status)
   require_op (atomic_fetch_add (&slot->nr_ends, 1), ==, 0);
   require_op (slot->nr_give_backs, ==, 0);
   run_check_status (slot->run, slot->io.flags, slot->is_bad, status);
-  run_count_end (slot->run, slot->io.op, slot->io.bytes, status);
+  run_count_end (slot->run, &slot->io, status);
+  if (status == BLKMQ_STS_OK && slot->run->unit->round->shape->cache)
+    check_durable (slot);
   slot->status = status;
 }
 
@@ -339,8 +374,23 @@ count_start (struct slot *slot)
     run->bad++;
 }
 
+/* Flags that ask something of the cache; or the whole io is nothing else. */
 static void
-fill (struct slot *slot, bool is_sync)
+add_barrier (struct slot *slot)
+{
+  struct blkmq_io *io = &slot->io;
+
+  if (permille (500) && io->op != BLKMQ_OP_FLUSH)
+    io->flags |= BLKMQ_IO_FUA; /* reads ignore it */
+  if (io->op == BLKMQ_OP_WRITE && permille (500)) {
+    io->flags |= BLKMQ_IO_PREFLUSH;
+    if (permille (200))
+      slot->nr_blocks = slot->at_block = 0;
+  }
+}
+
+static void
+fill (struct slot *slot, bool is_sync, const struct pattern *pattern)
 {
   const struct shape *shape = slot->slots->unit->round->shape;
   struct blkmq_io *io = &slot->io;
@@ -360,13 +410,26 @@ fill (struct slot *slot, bool is_sync)
     slot->nr_blocks = slot->at_block = 0;
   io->prio = (uint8_t)rng_below (BLKMQ_NR_PRIOS);
   io->flags = permille (shape->nowait) ? BLKMQ_IO_NOWAIT : 0;
+  if (shape->reserved && permille (100))
+    io->flags |= BLKMQ_IO_RESERVED;
+  if (permille (shape->barrier))
+    add_barrier (slot);
+  if (pattern != NULL) {
+    io->op = pattern->op;
+    io->flags = pattern->flags;
+    io->prio = pattern->prio;
+    is_early = pattern->is_early;
+    slot->nr_blocks = MAX_IO_BLOCKS;
+    slot->at_block = 0;
+  }
   io->bytes = (uint64_t)slot->nr_blocks * BLOCK_BYTES;
-  io->offset_bytes = io->op == BLKMQ_OP_FLUSH
+  io->offset_bytes = slot->nr_blocks == 0
                          ? 0
                          : (slot->first_block + slot->at_block) * BLOCK_BYTES;
   slot->is_bad = permille (shape->bad);
   if (slot->is_bad)
     io->offset_bytes += 1;
+  slot->written_before = slot->slots->unit->written;
   if (io->op == BLKMQ_OP_WRITE) {
     slot->stamp++;
     stamp_blocks (slot);
@@ -391,6 +454,17 @@ take_returned (struct slots *slots)
   }
 }
 
+/* Idle no more. */
+static void
+begin (struct slots *slots, struct slot *slot, struct run *run,
+       struct blkmq_submitter *submitter)
+{
+  slots->nr_idle--;
+  slot->run = run;
+  slot->submitter = submitter;
+  require (!atomic_exchange (&slot->is_out, true));
+}
+
 struct slot *
 slots_start (struct slots *slots, struct run *run,
              struct blkmq_submitter *submitter, bool is_sync)
@@ -403,12 +477,47 @@ slots_start (struct slots *slots, struct run *run,
   if (slot == NULL)
     return NULL;
   slots->idle = slot->next;
-  slots->nr_idle--;
-  slot->run = run;
-  slot->submitter = submitter;
-  require (!atomic_exchange (&slot->is_out, true));
-  fill (slot, is_sync);
+  begin (slots, slot, run, submitter);
+  fill (slot, is_sync, NULL);
   return slot;
+}
+
+unsigned
+slots_start_run (struct slots *slots, struct run *run,
+                 struct blkmq_submitter *submitter,
+                 struct slot *started[MAX_RUN])
+{
+  static const enum blkmq_op ops[]
+      = { BLKMQ_OP_READ, BLKMQ_OP_WRITE, BLKMQ_OP_WRITE, BLKMQ_OP_DISCARD };
+  struct pattern pattern = { ops[rng_below (NR (ops))], permille (400),
+                             (uint8_t)rng_below (BLKMQ_NR_PRIOS), 0 };
+  struct slot *by_place[MAX_RUN] = { NULL }, **link, *slot;
+  unsigned nr = 0;
+  size_t window;
+
+  take_returned (slots);
+  if (slots->idle == NULL)
+    return 0;
+  window = (size_t)(slots->idle - slots->slots) / MAX_RUN;
+  for (link = &slots->idle; (slot = *link) != NULL;) {
+    size_t place = (size_t)(slot - slots->slots);
+
+    if (place / MAX_RUN != window) {
+      link = &slot->next;
+      continue;
+    }
+    *link = slot->next;
+    by_place[place % MAX_RUN] = slot;
+  }
+  for (unsigned i = 0; i < MAX_RUN; i++) {
+    slot = by_place[i];
+    if (slot == NULL)
+      continue;
+    begin (slots, slot, run, submitter);
+    fill (slot, false, &pattern);
+    started[nr++] = slot;
+  }
+  return nr;
 }
 
 struct blkmq_io *

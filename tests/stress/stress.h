@@ -33,8 +33,10 @@
 
 #define BLOCK_BYTES 512u
 #define MAX_IO_BLOCKS 4
-#define MAX_DISKS 2
+#define MAX_DISKS 3
 #define MAX_HCTXS 8
+#define MAX_DEPTH 2048
+#define MAX_RUN 16 /* ios in a row, to be merged */
 #define NR_WORKERS 3
 #define NR_DEVICE_THREADS 2
 
@@ -75,22 +77,36 @@ void pause_us (unsigned us);
 
 /* One configuration.  Probabilities are in 1/1000. */
 struct shape {
-  char name[320]; /* all words */
-  char keys[320]; /* those that are the engine's */
+  char name[800]; /* all words */
+  char keys[640]; /* those that are the engine's */
   unsigned disks, power, iodepth, commit, fast;
   unsigned inside, late, never, requeue, busy_device, busy_host, error, twice;
   unsigned abort, nowait, bad, sync, control;
+  unsigned set;               /* its disks share their tags */
+  unsigned more_requests;     /* nr_requests beyond twice the depth */
+  unsigned live, change;      /* queues and depth; the scheduler */
+  unsigned runs;              /* batches of ios that follow each other */
+  unsigned cache, fua;        /* the device's */
+  unsigned barrier, reserved; /* ios; reserved: as many tags, too */
+  unsigned aside;             /* of the requeues */
 
   /* Read off the engine's keys. */
   unsigned depth, queues;
   uint64_t io_timeout_ns;
   uint32_t max_part_bytes;
-  bool is_timer; /* irqmode */
+  bool is_timer;  /* irqmode */
+  bool is_shared; /* tags, by hctxs or disks */
+  bool may_merge, iostats;
+  bool may_grow; /* a request may, after it was seen */
 };
 
-unsigned matrix_nr (void);
-void matrix_shape (unsigned index, struct shape *shape);
-struct blkmq_config *matrix_config (const struct shape *shape);
+/* How many there are. */
+uint64_t matrix_nr (void);
+/* That of round NUMBER, from 1.  Draws from streams of its own. */
+void matrix_shape (unsigned number, struct shape *shape);
+/* QUEUES, DEPTH: other than the shape's, unless they are 0. */
+struct blkmq_config *matrix_config (const struct shape *shape, unsigned queues,
+                                    unsigned depth);
 
 /* How many requests a round of this shape gets. */
 uint64_t matrix_quota (const struct shape *shape);
@@ -107,6 +123,10 @@ struct round {
   _Atomic uint64_t nr_submitted;
   _Atomic bool quit; /* keeper and controllers */
   _Atomic uint64_t nr_refs, nr_visits, nr_quiesces, nr_freezes, nr_cycles;
+  _Atomic uint64_t nr_updates, nr_undone, nr_switches;
+  struct blkmq_tag_set *set; /* NULL: each disk has its own */
+  /* Of a set's tags: the token that a device has with it. */
+  _Atomic uint64_t tags[MAX_HCTXS][MAX_DEPTH];
 };
 
 /* ---- a run ---- */
@@ -126,6 +146,11 @@ struct run {
   _Atomic uint64_t early, given_back;
   _Atomic uint64_t bad; /* not allowed: INVAL */
   _Atomic uint64_t min_parts, max_parts;
+  /* How often ios that ended well, and all ios, needed a flush at the most;
+   * those that ended well by that alone; those that may have failed after their
+   * data was written. */
+  _Atomic uint64_t joins_ok, joins, empty_ok, post_failed;
+  _Atomic uint64_t post_failed_bytes[BLKMQ_NR_OPS];
   _Atomic uint64_t nr_aborts;     /* calls, counted ahead */
   _Atomic uint64_t aborted;       /* their results */
   _Atomic uint64_t nr_gave_up;    /* sync_while */
@@ -146,6 +171,14 @@ struct unit {
   struct run *current; /* lock */
   _Atomic uint64_t epoch;
   _Atomic uint64_t nr_ended; /* over all runs: progress */
+
+  /* The device's cache: writes are numbered as they are done, and all up to
+   * durable are durable.  Of each block: its last write, what was durable when
+   * it came, and the last that was durable by itself. */
+  _Atomic uint64_t written, durable;
+  struct block {
+    uint64_t written, durable_before, fua;
+  } * blocks;
   struct blkmq_stats sum;
 };
 
@@ -159,7 +192,7 @@ uint64_t unit_now_ns (struct unit *unit);
 
 struct run *run_get (struct unit *unit);
 void run_put (struct run *run);
-void run_count_end (struct run *run, enum blkmq_op op, uint64_t bytes,
+void run_count_end (struct run *run, const struct blkmq_io *io,
                     enum blkmq_status status);
 /* A status that nothing in this run could have caused is a failure. */
 void run_check_status (struct run *run, uint32_t io_flags, bool is_bad,
@@ -182,6 +215,11 @@ struct device_counts *device_counts (struct device *device);
 void device_calm (struct device *device);
 /* Between these, no queue_rq may run. */
 void device_expect_quiet (struct device *device, bool quiet);
+/* Of the init_hctx that this thread's calls lead to, so many in 1000 fail with
+ * ENOMEM; how many have. */
+unsigned device_fail_inits (unsigned permille);
+/* Of all devices: what they have initialised of requests and hctxs. */
+unsigned device_nr_requests (void);
 /* Holds nothing but what a timeout has ended. */
 void device_check_frozen (struct device *device);
 /* A token of the present or the past; 0 if there is none yet. */
@@ -200,6 +238,11 @@ void slots_free (struct slots *slots);
  * IS_SYNC: for blkmq_submit_sync*, then slot_finish_sync. */
 struct slot *slots_start (struct slots *slots, struct run *run,
                           struct blkmq_submitter *submitter, bool is_sync);
+/* Up to MAX_RUN that lie one behind the other (with gaps where one is out), all
+ * alike and as large as can be.  Their number. */
+unsigned slots_start_run (struct slots *slots, struct run *run,
+                          struct blkmq_submitter *submitter,
+                          struct slot *started[MAX_RUN]);
 struct blkmq_io *slot_io (struct slot *slot);
 /* Submitted by blkmq_submit_sync*, which returned R. */
 void slot_finish_sync (struct slot *slot, int r);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/disk.h"
+#include "engine/tagset.h"
 #include "stress.h"
 
 /* ---- runs ---- */
@@ -38,25 +39,54 @@ run_looper (void *opaque)
   return NULL;
 }
 
+/* A disk that joins a tag set has to say what the set is at that moment. */
+static int
+alloc_in_set (struct run *run, const struct disk_options *options,
+              struct blkmq_error *error)
+{
+  struct round *round = run->unit->round;
+  struct blkmq_tag_set *set = round->set;
+  struct blkmq_config *config;
+  unsigned queues = 0, depth = 0;
+  int r;
+
+  do {
+    if (set != NULL) {
+      pthread_mutex_lock (&set->update_lock);
+      queues = set->nr_hw_queues;
+      depth = set->queue_depth;
+      pthread_mutex_unlock (&set->update_lock);
+    }
+    run->device = device_alloc (run);
+    config = matrix_config (round->shape, queues, depth);
+    r = disk_alloc (config, options, set, &run->disk, error);
+    blkmq_config_free (config);
+    if (r < 0)
+      device_free (run->device);
+  } while (r == -EINVAL && set != NULL && round->shape->live);
+  return r;
+}
+
 static struct run *
 power_on (struct unit *unit)
 {
   const struct shape *shape = unit->round->shape;
   struct disk_options options
       = { shape->fast ? &unit->clock : NULL, shape->fast };
-  struct blkmq_config *config = matrix_config (shape);
   struct run *run = calloc (1, sizeof *run);
   struct blkmq_error error;
 
   require (run != NULL);
   run->unit = unit;
-  run->device = device_alloc (run);
-  if (disk_alloc (config, &options, NULL, &run->disk, &error) < 0
+  if (alloc_in_set (run, &options, &error) < 0
       || blkmq_disk_start (run->disk, &error) < 0) {
     fprintf (stderr, "stress: %s\n", error.message);
     require (!"a disk can be had");
   }
-  blkmq_config_free (config);
+  /* What the device does on purpose is not worth a word, nor, in a debug build,
+   * the end. */
+  run->disk->set->mistakes.are_borne = true;
+  run->disk->set->mistakes.are_reported = true;
   if (shape->fast)
     require_op (pthread_create (&run->looper, NULL, run_looper, run), ==, 0);
   return run;
@@ -94,14 +124,41 @@ run_put (struct run *run)
 
 /* ---- the harness's own count ---- */
 
+/* What an io needs of the flush machinery, if it gets that far. */
+static void
+count_flushes (struct run *run, const struct blkmq_io *io,
+               enum blkmq_status status)
+{
+  const struct shape *shape = run->unit->round->shape;
+  bool ok = status == BLKMQ_STS_OK, is_empty = io->bytes == 0;
+  bool pre = io->flags & BLKMQ_IO_PREFLUSH;
+  bool post = (io->flags & BLKMQ_IO_FUA) && io->op != BLKMQ_OP_READ && !is_empty
+              && !shape->fua;
+  unsigned nr = is_empty ? 1 : (unsigned)pre + (unsigned)post;
+
+  /* Without a cache a flush is a request like any other. */
+  if (is_empty && ok && (shape->cache || io->op != BLKMQ_OP_FLUSH))
+    run->empty_ok++;
+  if (!shape->cache)
+    return;
+  atomic_fetch_add (&run->joins, nr);
+  if (ok)
+    atomic_fetch_add (&run->joins_ok, nr);
+  if (post && !ok) {
+    run->post_failed++;
+    atomic_fetch_add (&run->post_failed_bytes[io->op], io->bytes);
+  }
+}
+
 void
-run_count_end (struct run *run, enum blkmq_op op, uint64_t bytes,
+run_count_end (struct run *run, const struct blkmq_io *io,
                enum blkmq_status status)
 {
   run->ended[status]++;
-  run->ended_op[op]++;
+  run->ended_op[io->op]++;
   if (status == BLKMQ_STS_OK)
-    atomic_fetch_add (&run->ok_bytes[op], bytes);
+    atomic_fetch_add (&run->ok_bytes[io->op], io->bytes);
+  count_flushes (run, io, status);
   run->unit->nr_ended++;
 }
 
@@ -157,12 +214,75 @@ sum_of (const uint64_t *numbers, unsigned nr)
   return sum;
 }
 
+/* The engine makes flushes for those who need one, and each is a request, or
+ * rejected by removal. */
+static void
+check_flushes (struct run *run, const struct blkmq_stats *s)
+{
+  uint64_t joins = s->flushes + s->flushes_coalesced;
+
+  if (!run->unit->round->shape->cache) {
+    require_op (joins, ==, 0);
+    return;
+  }
+  require_op (s->ios[BLKMQ_OP_FLUSH], <=, s->flushes);
+  if (!run->removed)
+    require_op (s->ios[BLKMQ_OP_FLUSH], ==, s->flushes);
+  require_op (joins, >=, run->joins_ok);
+  require_op (joins, <=, run->joins);
+}
+
+/* What came of each io: it was rejected, it became a request, it joined one, or
+ * it needed no more than a flush; and two of these if its data was written and
+ * the flush after that failed. */
+static void
+check_fates (struct run *run, const struct blkmq_stats *s)
+{
+  uint64_t fates = sum_of (s->ios, BLKMQ_NR_OPS) + s->merges
+                   + sum_of (s->rejected, BLKMQ_NR_STATUSES) + run->empty_ok
+                   - s->flushes;
+
+  if (run->unit->round->shape->max_part_bytes == 0)
+    require_op (fates, <=, run->submitted + run->post_failed);
+  require_op (fates, >=, run->submitted);
+}
+
+/* Those of one request share its status, as those of one flush do. */
+static void
+check_statuses (struct run *run, const struct blkmq_stats *s)
+{
+  uint64_t ok
+      = sum_of (s->ios, BLKMQ_NR_OPS) - sum_of (s->errors, BLKMQ_NR_STATUSES);
+  uint64_t ended_ok = run->ended[BLKMQ_STS_OK] - run->empty_ok;
+
+  for (unsigned i = 1; i < BLKMQ_NR_STATUSES; i++) {
+    uint64_t nr = s->errors[i] + s->rejected[i];
+
+    require_op (nr, <=, run->ended[i] + s->flushes);
+    require_op (nr + s->merges, >=, run->ended[i]);
+  }
+  require_op (ok, <=, ended_ok + s->flushes + run->post_failed);
+  require_op (ok + s->merges, >=, ended_ok);
+}
+
+static void
+check_bytes (struct run *run, const struct blkmq_stats *s)
+{
+  for (unsigned op = 0; op < BLKMQ_NR_OPS; op++) {
+    require_op (s->bytes[op], >=, run->ok_bytes[op]);
+    if (run->unit->round->shape->max_part_bytes == 0)
+      require_op (s->bytes[op], <=,
+                  run->ok_bytes[op] + run->post_failed_bytes[op]);
+    if (run->unit->round->shape->max_part_bytes == 0
+        && !(run->unit->round->shape->cache && op == BLKMQ_OP_FLUSH))
+      require_op (s->ios[op], <=, run->ended_op[op]);
+  }
+}
+
 static void
 check_ios (struct run *run, const struct blkmq_stats *s)
 {
-  uint64_t ios = sum_of (s->ios, BLKMQ_NR_OPS);
-  uint64_t errors = sum_of (s->errors, BLKMQ_NR_STATUSES);
-  uint64_t rejected = sum_of (s->rejected, BLKMQ_NR_STATUSES);
+  const struct shape *shape = run->unit->round->shape;
   uint64_t ended = 0;
 
   for (unsigned i = 0; i < BLKMQ_NR_STATUSES; i++)
@@ -171,22 +291,34 @@ check_ios (struct run *run, const struct blkmq_stats *s)
   require_op (run->given_back, ==, run->early);
   require_op (s->rejected[BLKMQ_STS_INVAL], ==, run->ended[BLKMQ_STS_INVAL]);
   require_op (s->errors[BLKMQ_STS_OK] + s->rejected[BLKMQ_STS_OK], ==, 0);
+  if (!shape->may_merge)
+    require_op (s->merges, ==, 0);
+  check_flushes (run, s);
+  check_fates (run, s);
+  check_bytes (run, s);
+  /* Parts: how many an io had that ended early is the engine's affair. */
+  if (shape->max_part_bytes != 0)
+    require_op (sum_of (s->ios, BLKMQ_NR_OPS), <=, run->max_parts + s->flushes);
+  else
+    check_statuses (run, s);
+}
 
-  if (run->unit->round->shape->max_part_bytes != 0) {
-    /* Parts: how many an io had that ended early is the engine's affair. */
-    require_op (ios + rejected, >=, run->submitted);
-    require_op (ios, <=, run->max_parts);
-    for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
-      require_op (s->bytes[op], >=, run->ok_bytes[op]);
-    return;
-  }
-  require_op (ios + rejected, ==, run->submitted);
-  require_op (ios - errors, ==, run->ended[BLKMQ_STS_OK]);
-  for (unsigned i = 1; i < BLKMQ_NR_STATUSES; i++)
-    require_op (s->errors[i] + s->rejected[i], ==, run->ended[i]);
+/* Each request was measured once. */
+static void
+check_latencies (struct run *run, const struct blkmq_stats *s)
+{
+  static __thread struct blkmq_histogram histogram;
+
   for (unsigned op = 0; op < BLKMQ_NR_OPS; op++) {
-    require_op (s->ios[op], <=, run->ended_op[op]);
-    require_op (s->bytes[op], ==, run->ok_bytes[op]);
+    if (!run->unit->round->shape->iostats) {
+      require_op (s->time_ns[op], ==, 0);
+      continue;
+    }
+    require_op (blkmq_disk_latency (run->disk, BLKMQ_HCTX_ANY,
+                                    (enum blkmq_op)op, &histogram),
+                ==, 0);
+    require_op (histogram.count, ==, s->ios[op]);
+    require_op (histogram.sum_ns, ==, s->time_ns[op]);
   }
 }
 
@@ -195,13 +327,17 @@ check_faults (struct run *run, const struct blkmq_stats *s)
 {
   const struct shape *shape = run->unit->round->shape;
   const struct device_counts *d = device_counts (run->device);
-  uint64_t won = run->ended[BLKMQ_STS_OK] + run->ended[BLKMQ_STS_MEDIUM];
+  /* Requests that a completion has ended. */
+  uint64_t won = sum_of (s->ios, BLKMQ_NR_OPS)
+                 - sum_of (s->errors, BLKMQ_NR_STATUSES)
+                 + s->errors[BLKMQ_STS_MEDIUM];
   /* Nothing but completions has ended a request. */
   bool is_plain = s->errors[BLKMQ_STS_TIMEOUT] == 0
                   && s->errors[BLKMQ_STS_ABORTED] == 0 && !run->removed;
 
-  /* A timer that finds its request gone has a dead token as well. */
-  if (shape->is_timer)
+  /* A timer that finds its request gone has a dead token as well; and what is
+   * counted with a set's tags is counted for all its disks. */
+  if (shape->is_timer || shape->set)
     require_op (s->stale_tokens, >=, d->stale);
   else
     require_op (s->stale_tokens, ==, d->stale);
@@ -224,13 +360,13 @@ check_faults (struct run *run, const struct blkmq_stats *s)
     require_op (s->requeues, ==, d->requeues);
     require_op (sum_of (s->lost_claims, BLKMQ_NR_CAUSES), ==, 0);
   }
-  if (shape->max_part_bytes == 0 && !shape->is_timer)
+  if (!shape->is_timer)
     require_op (d->completes, ==, won + s->lost_claims[BLKMQ_CAUSE_COMPLETE]);
 
   if (shape->max_part_bytes == 0) {
     require_op (s->errors[BLKMQ_STS_ABORTED], <=,
                 run->aborted + run->nr_gave_up);
-    require_op (run->aborted, <=, run->ended[BLKMQ_STS_ABORTED]);
+    require_op (run->aborted, <=, run->ended[BLKMQ_STS_ABORTED] + s->flushes);
   }
 }
 
@@ -263,6 +399,7 @@ check_run (struct run *run)
   blkmq_for_each_request (run->disk, must_not_be, NULL);
   check_ios (run, &stats);
   check_faults (run, &stats);
+  check_latencies (run, &stats);
 }
 
 static void
@@ -301,7 +438,7 @@ guest_end_io (struct blkmq_io *io, enum blkmq_status status)
 
   guest->status = status;
   require_op (guest->nr_ends++, ==, 0);
-  run_count_end (guest->run, io->op, io->bytes, status);
+  run_count_end (guest->run, io, status);
   guest->position = guest->house->nr_positions++;
   guest->house->nr_ended++; /* the last to be set */
 }
@@ -325,6 +462,31 @@ guest_submit (struct guest *guest, struct house *house, struct run *run,
   blkmq_submit (submitter, &guest->io);
 }
 
+/* The load is over, but a device may still have what a timeout has ended, and
+ * the engine a flush for which nobody waits any more. */
+static void
+settle (struct run *run)
+{
+  const struct shape *shape = run->unit->round->shape;
+  struct blkmq_stats s;
+  unsigned nr_taken;
+
+  for (;; pause_us (50)) {
+    require_op (blkmq_disk_stats (run->disk, BLKMQ_HCTX_ANY, &s), ==, 0);
+    nr_taken = 0;
+    for (unsigned i = 0; i < run->disk->nr_hw_queues && !shape->set; i++) {
+      struct blkmq_hctx *h = disk_hctx (run->disk, i);
+
+      nr_taken += pool_nr_taken (hctx_pool (h));
+      nr_taken += pool_nr_taken (hctx_tag_pool (h));
+    }
+    if (nr_taken == 0 && s.waiting == 0
+        && sum_of (s.in_flight, BLKMQ_NR_OPS) == 0
+        && (!shape->cache || s.ios[BLKMQ_OP_FLUSH] == s.flushes))
+      return;
+  }
+}
+
 /* Nothing is dispatched: just as many ios get a tag as there are tags, which
  * shows that all of them are free; one more is refused; and those that then
  * wait, and some who come when it goes on, are served in their order if one tag
@@ -333,7 +495,9 @@ static void
 fill_house (struct run *run, unsigned index)
 {
   const struct shape *shape = run->unit->round->shape;
-  unsigned nr = shape->depth, nr_waiting = nr == 1 ? 1024 : 16;
+  const struct request_pool *pool = hctx_pool (disk_hctx (run->disk, index));
+  unsigned nr = pool->depth - pool->nr_reserved;
+  unsigned nr_waiting = nr == 1 ? 1024 : 16;
   unsigned nr_late = 256, nr_all = nr + 1 + nr_waiting + nr_late;
   struct blkmq_submitter *submitter = blkmq_submitter_alloc (run->disk, index);
   struct guest *guests = calloc (nr_all, sizeof *guests);
@@ -393,7 +557,9 @@ unit_alloc (struct round *round, unsigned index)
   unit->media_bytes
       = slots_media_bytes (NR_WORKERS * crowd_slots_of_worker (round->shape));
   unit->media = calloc (1, unit->media_bytes);
-  require (unit->media != NULL);
+  unit->blocks
+      = calloc (unit->media_bytes / BLOCK_BYTES, sizeof unit->blocks[0]);
+  require (unit->media != NULL && unit->blocks != NULL);
   unit->current = power_on (unit);
   return unit;
 }
@@ -402,6 +568,7 @@ void
 unit_free (struct unit *unit)
 {
   pthread_mutex_destroy (&unit->lock);
+  free (unit->blocks);
   free (unit->media);
   free (unit);
 }
@@ -433,9 +600,14 @@ unit_finish (struct unit *unit)
   require_op (blkmq_freeze (run->disk, NULL, 0), ==, 0);
   blkmq_unfreeze (run->disk);
   device_calm (run->device);
+  unit->round->stage = "the device gives back";
+  settle (run);
   unit->round->stage = "all tags are free";
-  for (unsigned i = 0; i < unit->round->shape->queues; i++)
+  /* Shares are no numbers to count on. */
+  for (unsigned i = 0;
+       i < run->disk->nr_hw_queues && !unit->round->shape->is_shared; i++)
     fill_house (run, i);
+  settle (run);
   unit->round->stage = "counters";
   check_run (run);
   unit->round->stage = "removal";
