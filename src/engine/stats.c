@@ -47,7 +47,9 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
 
   for_each_pool (pool, h)
   {
-    stats->stale_tokens += get (&pool->stale_tokens);
+    /* Where the hctxs share one it is the first one's. */
+    if (!pool->spans_hctxs || h->index == 0)
+      stats->stale_tokens += get (&pool->stale_tokens);
     if (pool->is_shared)
       continue; /* counted by hctx */
     for (unsigned tag = 0; tag < pool->depth; tag++) {
@@ -57,6 +59,8 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
       add_all (stats->bytes, r->bytes, BLKMQ_NR_OPS);
     }
   }
+  if (h->index == 0)
+    stats->stale_tokens += get (&h->set->stale_tokens);
   add_all (stats->ios, h->ios, BLKMQ_NR_OPS);
   add_all (stats->bytes, h->bytes, BLKMQ_NR_OPS);
   hctx_for_each (h, add_in_flight, stats);
@@ -81,22 +85,34 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   hctx_let_go (slot, h, hold);
 }
 
-int
-blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
-                  struct blkmq_stats *stats)
+static void
+add_disk (struct thread_slot *slot, struct blkmq_disk *disk, unsigned index,
+          struct blkmq_stats *stats)
 {
-  struct thread_slot *slot;
-
-  if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
-    return -EINVAL;
   memset (stats, 0, sizeof *stats);
-  slot = engine_enter_from_below ();
   if (index != BLKMQ_HCTX_ANY)
     add_hctx (slot, disk_hctx (disk, index), stats);
   else {
     for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
       add_hctx (slot, disk_hctx (disk, i), stats);
   }
+}
+
+int
+blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
+                  struct blkmq_stats *stats)
+{
+  struct thread_slot *slot;
+  unsigned moves;
+
+  if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
+    return -EINVAL;
+  slot = engine_enter_from_below ();
+  /* Counters of a pool that goes move to its hctx (tagset.c: reap_locked). */
+  do {
+    moves = atomic_load (&disk->set->count_moves);
+    add_disk (slot, disk, index, stats);
+  } while (moves % 2 != 0 || moves != atomic_load (&disk->set->count_moves));
   engine_leave_from_below (slot);
   return 0;
 }

@@ -53,17 +53,38 @@ tagset_begin_locked (struct blkmq_tag_set *set, struct request_pool *pool)
   pool_raise_first_gen (pool, set->gen_floor);
 }
 
+static struct blkmq_hctx *
+hctx_of_pool_locked (struct blkmq_tag_set *set, const struct request_pool *pool)
+{
+  struct blkmq_disk *disk
+      = pool->options.owner != NULL ? pool->options.owner : set->disks;
+
+  if (disk == NULL || pool->index >= disk_nr_hctxs (disk))
+    return NULL;
+  return disk_hctx (disk, pool->index);
+}
+
+static void
+keep_stale_tokens_locked (struct blkmq_tag_set *set, struct request_pool *pool)
+{
+  struct blkmq_hctx *h = hctx_of_pool_locked (set, pool);
+  uint64_t nr = atomic_exchange (&pool->stale_tokens, 0);
+
+  if (set->is_shared && pool->options.owner == NULL)
+    atomic_fetch_add (&set->stale_tokens, nr);
+  else if (h != NULL)
+    atomic_fetch_add (&h->stale_tokens, nr);
+}
+
 /* What the pool has counted goes on in its hctx. */
 static void
 keep_counts_locked (struct blkmq_tag_set *set, struct request_pool *pool)
 {
-  struct blkmq_disk *disk
-      = pool->options.owner != NULL ? pool->options.owner : set->disks;
-  struct blkmq_hctx *h;
+  struct blkmq_hctx *h = hctx_of_pool_locked (set, pool);
 
-  if (disk == NULL || pool->index >= disk_nr_hctxs (disk))
+  keep_stale_tokens_locked (set, pool);
+  if (h == NULL)
     return;
-  h = disk_hctx (disk, pool->index);
   for (unsigned tag = 0; tag < pool->depth; tag++) {
     struct request *r = pool_request (pool, tag);
 
@@ -72,7 +93,6 @@ keep_counts_locked (struct blkmq_tag_set *set, struct request_pool *pool)
       atomic_fetch_add (&h->bytes[op], atomic_load (&r->bytes[op]));
     }
   }
-  atomic_fetch_add (&h->stale_tokens, atomic_load (&pool->stale_tokens));
 }
 
 static void
@@ -92,22 +112,25 @@ reap_locked (struct blkmq_tag_set *set, const struct blkmq_disk *owner)
   struct request_pool *pool, *done = NULL;
 
   /* What nothing is held of is unlinked; who looks at it meanwhile goes on from
-   * there as if it were not. */
+   * there as if it were not.  Who adds up counters looks again. */
+  atomic_fetch_add (&set->count_moves, 1);
   while ((pool = atomic_load (link)) != NULL) {
     if (pool_nr_taken (pool) == 0
         && (owner == NULL || pool->options.owner == owner)) {
       atomic_store (link, atomic_load (&pool->next_retired));
+      keep_counts_locked (set, pool);
       pool->next_done = done;
       done = pool;
     } else
       link = &pool->next_retired;
   }
+  atomic_fetch_add (&set->count_moves, 1);
   if (done == NULL)
     return;
   wait_for_lookers_locked (set);
   while ((pool = done) != NULL) {
     done = pool->next_done;
-    keep_counts_locked (set, pool);
+    keep_stale_tokens_locked (set, pool); /* those since */
     pool_free (pool);
   }
 }

@@ -44,6 +44,10 @@ struct blkmq_tag_set {
   /* Pools that were replaced while some of their requests were still held.
    * Pushed under the lock; walked by those who hold an hctx of the set; freed
    * after a look that nobody does (tagset_reap). */
+  /* Odd while pools change places, and counters go from one to its hctx. */
+  _Atomic unsigned count_moves;
+  /* Of pools that are gone and were several disks': of each of them. */
+  _Atomic uint64_t stale_tokens;
   _Atomic (struct request_pool *) retired;
 
   pthread_mutex_t users_lock;

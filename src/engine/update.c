@@ -356,6 +356,7 @@ install_pools_locked (struct update *update)
 {
   struct blkmq_tag_set *set = update->set;
 
+  atomic_fetch_add (&set->count_moves, 1);
   retire_pools_locked (update);
   for (unsigned i = 0; i < update->nr_pools; i++) {
     if (update->pools[i] != NULL) {
@@ -388,6 +389,7 @@ install_pools_locked (struct update *update)
     ud->disk->sched_ops = ud->sched_ops;
   }
   install_others_locked (update);
+  atomic_fetch_add (&set->count_moves, 1);
 }
 
 /* Of the hctxs in use those that are polled from now on, or the others. */
