@@ -305,6 +305,9 @@ matrix_quota (const struct shape *shape)
   if (tags > ios)
     tags = ios;
   quota = tags >= 48 ? 200000 : 20000;
+  /* Where nothing makes it wait a request costs least. */
+  if (shape->busy_host == 0 && slow == 0 && shape->requeue == 0)
+    quota *= 4;
   if (shape->busy_host > 0 || (slow > 0 && shape->fast))
     quota /= 2;
   if (slow > 0 && !shape->fast && quota > tags * 16000 / slow)
