@@ -456,12 +456,18 @@ change_queues (struct round *round, struct run *run)
   unsigned old_nr = blkmq_disk_nr_hw_queues (run->disk);
   unsigned old_depth = blkmq_disk_queue_depth (run->disk), nr_failures;
   struct blkmq_error error = { "" };
+  struct blkmq_queues queues;
   int r;
 
   if (permille (300))
     depth = 0;
   device_fail_inits (permille (300) ? 300 : 0);
-  r = blkmq_update_queues (run->disk, nr, depth, &error);
+  blkmq_disk_queues (run->disk, &queues);
+  if (nr != 0)
+    queues.submit_queues = nr;
+  if (depth != 0)
+    queues.hw_queue_depth = depth;
+  r = blkmq_update_queues (run->disk, &queues, &error);
   nr_failures = device_fail_inits (0);
   if (r == -ENODEV) {
     require (run->removed);
