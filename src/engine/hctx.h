@@ -193,7 +193,7 @@ hctx_nr_taken (struct blkmq_hctx *h)
 static inline uint64_t
 request_name (const struct request *r, uint64_t word)
 {
-  return name_make (word, r->rq.hctx->index, r->tag);
+  return name_make (word, request_hctx (r)->index, r->tag);
 }
 
 /* The request that NAME names on this hctx if it is still alive, which is for
