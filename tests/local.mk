@@ -154,9 +154,13 @@ tests_unit_test_poll_CFLAGS = $(unit_cflags)
 tests_unit_test_poll_LDADD = $(harness_libs)
 tests_unit_test_poll_live_CFLAGS = $(unit_cflags)
 tests_unit_test_poll_live_LDADD = $(harness_libs)
+# Interleavings, explored: the engine's locks are where threads change, too.
+explore_ldflags = $(AM_LDFLAGS) \
+	-Wl,--wrap=pthread_mutex_lock -Wl,--wrap=pthread_mutex_unlock
 tests_unit_test_interleave_SOURCES = \
 	tests/unit/test-interleave.c tests/unit/explore.c tests/unit/explore.h
 tests_unit_test_interleave_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_LDFLAGS = $(explore_ldflags)
 tests_unit_test_interleave_LDADD = $(debug_libs)
 tests_unit_test_mistakes_CFLAGS = $(unit_cflags)
 tests_unit_test_mistakes_LDADD = $(harness_libs)

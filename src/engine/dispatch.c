@@ -30,6 +30,7 @@
 #include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/timeout.h"
+#include "engine/yield.h"
 
 /* How many requests of others a thread dispatches before it hands over to the
  * loop: a submitter has a reply of its own to send. */
@@ -90,7 +91,9 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   queue_insert (h, r, true);
 
   atomic_store (&h->stalled, true);
+  yield_point ("stalled");
   atomic_fetch_or (&h->watch, WATCHED);
+  yield_point ("watched");
   barrier_full (); /* pairs with the one in hctx_gave_back */
   if (why == BLKMQ_BUSY_DEVICE) {
     if (!(seen & WATCHED) || seen != atomic_load (&h->watch)) {
@@ -190,6 +193,7 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
       hctx_ask_run (h);
     return false;
   }
+  yield_point ("start");
   before_issue (slot, h, r);
   return call_queue_rq (slot, h, r, request_start_issue (r));
 }
@@ -215,6 +219,7 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
   struct request *r;
   int tag = NO_TAG;
 
+  yield_point ("take tag");
   /* Reserved ones are nobody's share: they would wait for ordinary ones. */
   if (__builtin_expect (!pool->is_shared, 1) || reserved || share_may_take (h))
     tag = pool_get_tag (pool, slot->id, reserved);
@@ -225,6 +230,7 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
   r = pool_request (pool, (unsigned)tag);
   if (__builtin_expect (pool->is_shared, 0) && !reserved)
     share_took (h, r);
+  yield_point ("has tag");
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   /* Acquire: what an update did before it let the hctx be used. */
   *flags = atomic_load_explicit (&h->flags, memory_order_acquire);
@@ -234,6 +240,7 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
     if (pool->is_shared)
       share_put (h, r);
     pool_put_tag (pool, (unsigned)tag);
+    yield_point ("tag put");
     barrier_after_rmw ();
     hctx_notify_drain (h);
     /* Somebody may have looked for a tag while we had this one. */
@@ -310,6 +317,7 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
   enum blkmq_status status;
   bool ring = false;
 
+  yield_point ("dispatch");
   /* Quiesce looks for this mark after it has set its flag; we look at the flag
    * after taking a tag, which is a full barrier. */
   atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);

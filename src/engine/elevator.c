@@ -14,6 +14,7 @@
 #include "engine/elevator.h"
 #include "engine/io.h"
 #include "engine/queue.h"
+#include "engine/yield.h"
 
 /* ---- in ---- */
 
@@ -116,7 +117,9 @@ put (struct blkmq_hctx *h, struct request_pool *tags, unsigned tag)
   if (tags->is_shared)
     share_put (h, lent);
   atomic_store (&lent->is_lent, false);
+  yield_point ("put driver tag");
   pool_put_tag (tags, tag);
+  yield_point ("driver tag put");
 }
 
 /* A request keeps its driver tag while it is held, longer perhaps than the pool
@@ -138,6 +141,7 @@ get_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
 
   if (tag == NO_TAG && !h->wants_tag) {
     want_tag_locked (h, true);
+    yield_point ("wants tag");
     barrier_full (); /* pairs with whoever puts one */
     tag = try_get (slot, h, reserved);
   }

@@ -33,6 +33,7 @@
 #include "engine/flush.h"
 #include "engine/io.h"
 #include "engine/queue.h"
+#include "engine/yield.h"
 
 struct flush_queue {
   pthread_mutex_t lock;
@@ -142,6 +143,7 @@ flush_end_io (struct blkmq_io *flush, enum blkmq_status status)
   struct blkmq_io *io, *next, *late = NULL;
   bool begins = false;
 
+  yield_point ("flushed");
   pthread_mutex_lock (&fq->lock);
   io = fq->running;
   fq->running = NULL;

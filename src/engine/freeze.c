@@ -29,6 +29,7 @@ set_flag (struct blkmq_disk *disk, unsigned flag)
 {
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
     atomic_fetch_or (&disk_hctx (disk, i)->flags, flag);
+  yield_point ("flag");
   barrier_full ();
 }
 
@@ -141,6 +142,7 @@ any_taken_of (struct blkmq_hctx *h,
       struct request *r = pool_request (pool, (unsigned)tag);
       uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
+      yield_point ("look");
       /* With a scheduler the tag set's tags are driver tags; and some may still
        * be when it is gone, of requests that a timeout has left below. */
       if (word_is_free (word)
@@ -282,6 +284,7 @@ is_unreleased (struct request *r, uint64_t word, void *opaque)
 {
   unsigned outside = atomic_load (&r->outside);
 
+  yield_point ("released?");
   return (word & WORD_HELD) || word_refs (word) == 0
          || word_refs (word) != outside;
 }

@@ -17,6 +17,7 @@
 #include "engine/merge.h"
 #include "engine/queue.h"
 #include "engine/request.h"
+#include "engine/yield.h"
 
 /* ---- references ---- */
 
@@ -31,6 +32,7 @@ get_outside (struct blkmq_hctx *h, struct request *r, blkmq_handle handle)
     request_put (r);
     return false;
   }
+  yield_point ("got");
   blkmq_disk_get (h->disk);
   atomic_fetch_add (&r->outside, 1);
   return true;
@@ -69,6 +71,7 @@ blkmq_request_put (struct blkmq_request *rq)
   struct thread_slot *slot = engine_enter_from_below ();
 
   atomic_fetch_sub (&r->outside, 1);
+  yield_point ("outside");
   request_put (r);
   engine_leave_from_below (slot);
   blkmq_disk_put (disk);
@@ -227,6 +230,7 @@ blkmq_abort_io (struct blkmq_submitter *submitter, struct blkmq_io *io)
    * that another thread is splitting it; from then on IO is only compared, for
    * its parts may end it at any time. */
   io_mark_aborted (io);
+  yield_point ("marked");
   return abort_all (slot, &match, is_io, io);
 }
 
@@ -237,5 +241,6 @@ blkmq_abort_submitter (struct blkmq_submitter *submitter)
   struct abort_match match = { submitter, NULL, 0 };
 
   atomic_fetch_add (&submitter->abort_epoch, 1);
+  yield_point ("marked");
   return abort_all (slot, &match, is_of_submitter, submitter);
 }

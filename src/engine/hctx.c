@@ -257,6 +257,7 @@ hctx_ask_run (struct blkmq_hctx *h)
 void
 hctx_gave_back (struct blkmq_hctx *h)
 {
+  yield_point ("gave back");
   barrier_after_rmw (); /* the give-back first: pairs with dispatch.c:busy */
   if (__builtin_expect (atomic_load_explicit (&h->watch, memory_order_relaxed)
                             & WATCHED,
@@ -270,6 +271,7 @@ void
 hctx_unstall (struct blkmq_hctx *h)
 {
   atomic_fetch_add (&h->watch, WATCH_EPOCH);
+  yield_point ("unstall");
   atomic_store (&h->stalled, false);
 }
 
@@ -323,6 +325,7 @@ hctx_find (struct blkmq_hctx *h, uint64_t name)
 
   for_each_pool (pool, h)
   {
+    yield_point ("find");
     r = pool_find (pool, name);
     if (r != NULL)
       break;

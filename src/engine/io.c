@@ -18,6 +18,7 @@
 #include "engine/iostat.h"
 #include "engine/sync.h"
 #include "engine/thread.h"
+#include "engine/yield.h"
 
 static bool
 has_data (enum blkmq_op op)
@@ -265,6 +266,7 @@ call_end_io (struct blkmq_io *io, enum blkmq_status status)
 {
   struct thread_slot *slot = thread_self ();
 
+  yield_point ("end io");
   slot->in_callback++;
   io->end_io (io, status);
   slot->in_callback--;

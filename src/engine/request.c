@@ -131,7 +131,9 @@ release (struct request *r)
   /* The share first: with the tag the request goes to its next taker. */
   if (__builtin_expect (pool->is_shared, 0))
     share_put (h, r);
+  yield_point ("put tag");
   pool_put_tag (pool, r->tag - pool->first_tag);
+  yield_point ("tag put");
   barrier_after_rmw (); /* pairs with wait_append, freeze and removal */
   flags = atomic_load_explicit (&h->flags, memory_order_relaxed);
   if (__builtin_expect (flags & (HCTX_FROZEN | HCTX_REMOVED), 0))
@@ -197,6 +199,7 @@ answer (struct request *r, unsigned drop)
     count (&r->rq.hctx->errors[status]);
   iostat_end (r);
 
+  yield_point ("answer");
   if (__builtin_expect (r->nr_merged > 0, 0))
     merge_answer (r, status);
   else

@@ -10,6 +10,7 @@
 #include "engine/disk.h"
 #include "engine/share.h"
 #include "engine/tagset.h"
+#include "engine/yield.h"
 
 /* Call FN for each hctx that draws on H's pool, until it says no. */
 static void
@@ -92,6 +93,7 @@ bool
 share_may_take (struct blkmq_hctx *h)
 {
   activate (h);
+  yield_point ("share");
   if (is_within_share (h))
     return true;
   /* Some may have gone away since. */
@@ -190,6 +192,7 @@ share_wake (struct blkmq_hctx *h)
   struct blkmq_tag_set *set = h->set;
   struct turn turn = { .self = h };
 
+  yield_point ("wake");
   if (atomic_load_explicit (&set->nr_waiting, memory_order_relaxed) == 0)
     return;
   /* All that could take it are asked, since any of them may turn out not to;

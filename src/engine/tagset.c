@@ -12,6 +12,7 @@
 
 #include "engine/disk.h"
 #include "engine/tagset.h"
+#include "engine/yield.h"
 
 /* ---- pools ---- */
 
@@ -127,6 +128,7 @@ reap_locked (struct blkmq_tag_set *set, const struct blkmq_disk *owner)
   atomic_fetch_add (&set->count_moves, 1);
   if (done == NULL)
     return;
+  yield_point ("reap");
   wait_for_lookers_locked (set);
   while ((pool = done) != NULL) {
     done = pool->next_done;

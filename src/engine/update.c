@@ -27,6 +27,7 @@
 #include "engine/map.h"
 #include "engine/queue.h"
 #include "engine/tagset.h"
+#include "engine/yield.h"
 
 #define MAX_QUEUE_DEPTH 10240
 
@@ -468,12 +469,15 @@ commit_locked (struct update *update)
 {
   struct blkmq_tag_set *set = update->set;
 
+  yield_point ("install");
   install_pools_locked (update);
+  yield_point ("installed");
   set->nr_hw_queues = update->nr_hw_queues;
   atomic_store (&set->nr_poll_queues, update->nr_poll_queues);
   atomic_store (&set->queue_depth, update->queue_depth);
   for (unsigned i = 0; i < update->nr_disks; i++)
     use_hctxs (update, &update->disks[i]);
+  yield_point ("in use");
 
   /* Who had looked at the old state before it was frozen. */
   for (struct blkmq_disk *d = set->disks; d != NULL; d = d->set_next) {

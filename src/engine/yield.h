@@ -5,8 +5,8 @@
  * one thread run at a time and so replays an interleaving from a seed.
  * Elsewhere there is nothing.
  *
- * A yield point may stand where no lock is held, and nowhere else: the thread
- * that runs next may want that lock, and would be waited for by nobody.
+ * One that is under a lock needs a hook that sees locks, too (the tests'
+ * explore.c): the thread that runs next may want it, and wait.
  */
 
 #ifndef BLKMQ_ENGINE_YIELD_H

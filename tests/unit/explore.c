@@ -2,6 +2,10 @@
  *
  * explore.c: see explore.h.  The baton (turn) says who runs; whoever has it is
  * the only one to touch anything here, and passes it on at a yield point.
+ *
+ * Locks are yield points as well: the program is linked so that the engine's
+ * (and the test's) locking comes here.  An actor that finds a lock taken lets
+ * others run, so an actor may stand at a yield point with a lock held.
  */
 
 #include <config.h>
@@ -9,10 +13,17 @@
 #include "engine/yield.h"
 #include "explore.h"
 
-/* All wait for each other. */
-#define STUCK_LIMIT 100000
+/* All wait for each other, be it in small circles: no run takes so many steps
+ * that gets anywhere. */
+#define STEP_LIMIT 400000
 
 #define NOBODY EXPLORE_MAX_ACTORS
+#define EVERYBODY (EXPLORE_MAX_ACTORS + 1) /* has finished, and may go */
+
+int __real_pthread_mutex_lock (pthread_mutex_t *lock);
+int __wrap_pthread_mutex_lock (pthread_mutex_t *lock);
+int __real_pthread_mutex_unlock (pthread_mutex_t *lock);
+int __wrap_pthread_mutex_unlock (pthread_mutex_t *lock);
 
 static struct {
   pthread_mutex_t lock;
@@ -26,7 +37,7 @@ static struct {
   bool finished[EXPLORE_MAX_ACTORS];
   struct rng *rng;
   unsigned percent; /* how readily it changes */
-  unsigned nr_stuck;
+  unsigned nr_steps;
   struct exploration *what;
 } scene = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -35,20 +46,22 @@ static __thread unsigned self = NOBODY;
 static void
 pass_baton (unsigned to)
 {
-  pthread_mutex_lock (&scene.lock);
+  __real_pthread_mutex_lock (&scene.lock);
   scene.turn = to;
-  if (to != NOBODY)
-    pthread_cond_signal (&scene.changed[to]);
-  pthread_mutex_unlock (&scene.lock);
+  for (unsigned i = 0; i < scene.nr_actors; i++) {
+    if (i == to || to == EVERYBODY)
+      pthread_cond_signal (&scene.changed[i]);
+  }
+  __real_pthread_mutex_unlock (&scene.lock);
 }
 
 static void
-await_baton (unsigned me)
+await_turn (unsigned me, unsigned turn)
 {
-  pthread_mutex_lock (&scene.lock);
-  while (scene.turn != me)
+  __real_pthread_mutex_lock (&scene.lock);
+  while (scene.turn != turn)
     pthread_cond_wait (&scene.changed[me], &scene.lock);
-  pthread_mutex_unlock (&scene.lock);
+  __real_pthread_mutex_unlock (&scene.lock);
 }
 
 /* One of those that are not finished, but for SELF; NOBODY if there is none. */
@@ -74,17 +87,12 @@ yield (const char *where, bool is_stuck)
     return false;
   if (what->nr_steps < EXPLORE_MAX_STEPS)
     what->steps[what->nr_steps++] = (struct step){ (unsigned char)me, where };
-  if (is_stuck) {
-    require (++scene.nr_stuck < STUCK_LIMIT);
+  require (++scene.nr_steps < STEP_LIMIT);
+  if (is_stuck || rng_percent (scene.rng, scene.percent))
     next = draw_other ();
-  } else {
-    scene.nr_stuck = 0;
-    if (rng_percent (scene.rng, scene.percent))
-      next = draw_other ();
-  }
   if (next != NOBODY) {
     pass_baton (next);
-    await_baton (me);
+    await_turn (me, me);
   }
   return true;
 }
@@ -102,19 +110,46 @@ explore_stuck (const char *where)
   yield (where, true);
 }
 
+/* ---- locks ---- */
+
+int
+__wrap_pthread_mutex_lock (pthread_mutex_t *lock)
+{
+  if (self == NOBODY)
+    return __real_pthread_mutex_lock (lock);
+  yield ("lock", false);
+  while (pthread_mutex_trylock (lock) != 0)
+    yield ("wait for lock", true);
+  return 0;
+}
+
+int
+__wrap_pthread_mutex_unlock (pthread_mutex_t *lock)
+{
+  int r = __real_pthread_mutex_unlock (lock);
+
+  yield ("unlock", false);
+  return r;
+}
+
+/* ---- the scene ---- */
+
 static void *
 act (void *opaque)
 {
   const struct actor *actor = opaque;
+  unsigned me = (unsigned)(actor - scene.actors), next;
 
-  self = (unsigned)(actor - scene.actors);
-  await_baton (self);
+  self = me;
+  await_turn (me, me);
   actor->fn (scene.opaque);
-  /* What a thread does at its end (its slot is unregistered) is not a step. */
-  scene.finished[self] = true;
-  scene.nr_stuck = 0;
-  pass_baton (draw_other ());
+  scene.finished[me] = true;
+  next = draw_other ();
   self = NOBODY;
+  /* What a thread does at its end (its slot is unregistered) is not a step, and
+   * is nothing to run into for those who still go on. */
+  pass_baton (next != NOBODY ? next : EVERYBODY);
+  await_turn (me, EVERYBODY);
   return NULL;
 }
 
@@ -132,7 +167,7 @@ explore (const struct actor *actors, unsigned nr_actors, void *opaque,
   scene.opaque = opaque;
   scene.rng = rng;
   scene.what = what;
-  scene.nr_stuck = 0;
+  scene.nr_steps = 0;
   /* Some bugs need many changes, others a long stretch between two. */
   scene.percent = percents[rng_below (rng, NR (percents))];
   scene.turn = NOBODY;

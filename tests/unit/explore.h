@@ -5,7 +5,8 @@
  * The same seed is the same interleaving, step by step; another one is another.
  *
  * The threads are real, since the engine knows its threads; but at any time
- * all but one wait here.  Needs an engine with BLKMQ_DEBUG.
+ * all but one wait here.  Needs an engine with BLKMQ_DEBUG, and the linker's
+ * --wrap (explore_ldflags): locks are yield points, too.
  */
 
 #ifndef BLKMQ_TESTS_EXPLORE_H
@@ -13,7 +14,7 @@
 
 #include "harness.h"
 
-#define EXPLORE_MAX_ACTORS 4
+#define EXPLORE_MAX_ACTORS 5
 #define EXPLORE_MAX_STEPS 2000
 
 struct actor {
