@@ -48,7 +48,8 @@ activate (struct blkmq_hctx *h)
                         1))
     return;
   pthread_mutex_lock (&h->set->users_lock);
-  if (!atomic_load (&h->active)) {
+  /* A removed one has left its share, and is to get no tag. */
+  if (!atomic_load (&h->active) && !(atomic_load (&h->flags) & HCTX_REMOVED)) {
     atomic_store_explicit (&h->last_taken_ns, now_ns (h), memory_order_relaxed);
     atomic_store (&h->active, true);
     atomic_fetch_add (&hctx_tag_pool (h)->nr_active, 1);
