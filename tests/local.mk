@@ -90,6 +90,10 @@ unit_tests = \
 	tests/unit/test-flush-model \
 	tests/unit/test-freeze \
 	tests/unit/test-interleave \
+	tests/unit/test-interleave-flush \
+	tests/unit/test-interleave-live \
+	tests/unit/test-interleave-sched \
+	tests/unit/test-interleave-share \
 	tests/unit/test-histogram \
 	tests/unit/test-iostats \
 	tests/unit/test-layers \
@@ -162,6 +166,28 @@ tests_unit_test_interleave_SOURCES = \
 tests_unit_test_interleave_CFLAGS = $(debug_cflags)
 tests_unit_test_interleave_LDFLAGS = $(explore_ldflags)
 tests_unit_test_interleave_LDADD = $(debug_libs)
+race_sources = tests/unit/races.c tests/unit/races.h \
+	tests/unit/explore.c tests/unit/explore.h
+tests_unit_test_interleave_flush_SOURCES = \
+	tests/unit/test-interleave-flush.c $(race_sources)
+tests_unit_test_interleave_flush_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_flush_LDFLAGS = $(explore_ldflags)
+tests_unit_test_interleave_flush_LDADD = $(debug_libs)
+tests_unit_test_interleave_live_SOURCES = \
+	tests/unit/test-interleave-live.c $(race_sources)
+tests_unit_test_interleave_live_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_live_LDFLAGS = $(explore_ldflags)
+tests_unit_test_interleave_live_LDADD = $(debug_libs)
+tests_unit_test_interleave_sched_SOURCES = \
+	tests/unit/test-interleave-sched.c $(race_sources)
+tests_unit_test_interleave_sched_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_sched_LDFLAGS = $(explore_ldflags)
+tests_unit_test_interleave_sched_LDADD = $(debug_libs)
+tests_unit_test_interleave_share_SOURCES = \
+	tests/unit/test-interleave-share.c $(race_sources)
+tests_unit_test_interleave_share_CFLAGS = $(debug_cflags)
+tests_unit_test_interleave_share_LDFLAGS = $(explore_ldflags)
+tests_unit_test_interleave_share_LDADD = $(debug_libs)
 tests_unit_test_mistakes_CFLAGS = $(unit_cflags)
 tests_unit_test_mistakes_LDADD = $(harness_libs)
 tests_unit_test_record_CFLAGS = $(debug_cflags)
