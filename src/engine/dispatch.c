@@ -247,6 +247,7 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
     hctx_tag_was_put (h);
     return NULL;
   }
+  yield_point ("may start");
   return r;
 }
 

@@ -140,6 +140,7 @@ get_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool reserved)
   int tag = try_get (slot, h, reserved);
 
   if (tag == NO_TAG && !h->wants_tag) {
+    yield_point ("no tag");
     want_tag_locked (h, true);
     yield_point ("wants tag");
     barrier_full (); /* pairs with whoever puts one */

@@ -13,6 +13,7 @@
 #include "engine/hctx.h"
 #include "engine/io.h"
 #include "engine/merge.h"
+#include "engine/yield.h"
 
 static_assert (MERGE_MAX <= UINT8_MAX + 1, "request.nr_merged counts them");
 
@@ -127,6 +128,7 @@ merge_io (struct request *r, struct blkmq_io *io, enum merge_kind kind)
   struct request_merge *m = r->merge;
   unsigned nr = nr_segments (io), nr_ios, at, segment_at;
 
+  yield_point ("merge");
   if (r->nr_merged == 0)
     begin (r);
   nr_ios = 1u + r->nr_merged;
