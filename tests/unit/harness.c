@@ -345,23 +345,28 @@ borrow (struct script *script, const struct issue *issue)
            || script->is_faulty);
 }
 
+static void
+give_tag_back (struct script *script, struct blkmq_request *rq,
+               blkmq_token token)
+{
+  const void *lender = lender_of (request_of (rq));
+
+  atomic_compare_exchange_strong (
+      &book_of_tag (script, token, blkmq_request_tag (rq))->lender, &lender,
+      NULL);
+}
+
 /* The request stops being the driver's, if it was by this token. */
 static void
 let_go (struct script *script, struct blkmq_request *rq, blkmq_token token)
 {
-  struct request *r = request_of (rq);
   uint64_t mine = token;
-  const void *lender;
 
   if (blkmq_token_tag (token) >= script->depth)
     return;
   /* Before the book: once that is free, so is the tag. */
-  if (!script->is_faulty && request_token_is_alive (r, token)) {
-    lender = lender_of (r);
-    atomic_compare_exchange_strong (
-        &book_of_tag (script, token, blkmq_request_tag (rq))->lender, &lender,
-        NULL);
-  }
+  if (!script->is_faulty && request_token_is_alive (request_of (rq), token))
+    give_tag_back (script, rq, token);
   atomic_compare_exchange_strong (&book_of (script, token)->held, &mine, 0);
 }
 
@@ -574,6 +579,7 @@ script_reaps (struct script *script, struct blkmq_hctx *hctx)
         || !atomic_compare_exchange_strong (&book_of (script, mine)->held,
                                             &mine, 0))
       continue;
+    give_tag_back (script, issue->rq, issue->token);
     require (blkmq_complete (issue->rq, issue->token, BLKMQ_STS_OK) == 0);
     nr++;
   }
