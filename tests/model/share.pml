@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * share.pml: several hctxs draw on one pool: none waits while there is a tag
- * that it may have, each has its share, and they are woken in turn.
+ * that it may have, and each has its share.
  *
  * Five actors: three hctxs, each a submitter and a runner in one; the driver's
  * thread, which ends what is in flight, in any order; and a controller, which
- * aborts an io of hctx 0 while it waits, or freezes hctx 1 for good.  Hctx 0
+ * aborts an io of hctx 0 while it waits, or quiesces hctx 1 for good.  Hctx 0
  * has both tags at the beginning, as one that was alone, and an io waits on
  * hctx 2.  Either hctx 0 has another io to submit; or the driver keeps one of
  * its tags for good, and an io waits on hctx 1, too.
  *
- * What hctx 1 cannot do when it is frozen must not keep the others from a tag:
- * a wake-up goes to one only.  Frozen stands for quiesced and stalled, too.
+ * What hctx 1 cannot do then must not keep the others from a tag.
  *
  * The order of those who wait on one hctx is in tags.pml, and so is the other
  * barrier.  When who is idle loses its share is not modelled: that wakes
- * nobody, and nobody waits for it.
+ * nobody, and nobody waits for it.  Nor are turns: they say who is asked first,
+ * and not who is there first.
  */
 
 #define NOTHING 0
@@ -25,14 +25,9 @@
 #define OWN_IN_WAKE 3       /* who was denied: its own put asks again */
 #define OTHERS_IN_WAKE 4    /* wake nobody but one's own */
 #define OTHERS_BESIDE_OWN 5 /* nor others, if all that wait seem one's own */
-#define TURNS 6             /* the first who waits, always */
-#define UNABLE_IN_WAKE 7    /* wake who cannot use it */
-#define PASS_ON 8           /* or could not any more when it ran */
-#define SHARE_IN_TAKE 9     /* take as much as there is */
-
-/* Not among them: telling others when a tag was taken too late and is put
- * back.  Who runs passes on what it cannot use anyhow.
- */
+#define ALL_IN_WAKE 6       /* wake one, which may not be able to use it */
+#define SHARE_IN_TAKE 7     /* take as much as there is */
+#define SHARE_BEFORE_PUT 8  /* leave the share when the tag is another's */
 
 #ifndef WITHOUT
 #define WITHOUT NOTHING
@@ -54,128 +49,120 @@
 #define MORE 0
 #endif
 
-/* The bitmap: which tag it is matters to nobody here. */
-byte nr_free;
+bit taken[NR_TAGS]; /* the bitmap */
+bit in_share[NR_TAGS];
 byte total_waiting; /* of the set */
-byte turn;
 
 byte nr_taken[NR_HCTXS];
 byte nr_waiting[NR_HCTXS];
-bit frozen[NR_HCTXS];
+bit quiesced[NR_HCTXS];
 bit kicked[NR_HCTXS];
 bit locked[NR_HCTXS]; /* somebody is entering the list */
-byte started[NR_HCTXS]; /* the driver has them */
 
 byte left[NR_HCTXS]; /* to be submitted */
-byte x_passed[NR_HCTXS]; /* who had his turn while this one waited */
+byte x_owner[NR_TAGS] = NR_HCTXS; /* the driver has it, for that one */
 
 #define LOCALS \
-  byte own, i; \
-  byte next, first; \
+  byte t, own; \
   bit ok, svc
 
 /* All are active. */
 #define SHARE ((NR_TAGS + NR_HCTXS - 1) / NR_HCTXS)
 #define is_within(h) (nr_taken[h] < SHARE)
 
-/* May that one use a tag, if there is one? */
-#define is_able(h) (!frozen[h] && is_within (h))
+/* Could that one use a tag, if there is one?  Else what changes that asks. */
+#define could_take(h) (nr_waiting[h] > 0 && !quiesced[h] && is_within (h))
 
-/* One of the others, in turn.  Under the users' lock, as part of a step. */
-inline wake_next (h)
+inline ask (h, user)
 {
-  next = NR_HCTXS;
-  first = NR_HCTXS;
-  i = 0;
-  do
-  :: i < NR_HCTXS ->
-     if
-     :: (i != h && nr_waiting[i] > 0
-         && (is_able (i) || left_out (UNABLE_IN_WAKE))) ->
-        first = (first == NR_HCTXS -> i : first);
-        next = (next == NR_HCTXS && (i > turn || left_out (TURNS))
-                -> i : next);
-     :: else -> skip;
-     fi;
-     i++;
-  :: else -> break;
-  od;
-  next = (next == NR_HCTXS -> first : next);
   if
-  :: next != NR_HCTXS ->
-     turn = next;
-     kicked[next] = 1;
-     say ("%d wakes %d\n", h, next);
+  :: h != user && could_take (user) && !ok ->
+     kicked[user] = 1;
+     ok = left_out (ALL_IN_WAKE);
+     say ("%d asks %d\n", h, user);
   :: else -> skip;
   fi;
-  i = 0;
-  do
-  :: i < NR_HCTXS ->
-     if
-     :: (next == NR_HCTXS || i == h || kicked[i] || nr_waiting[i] == 0
-         || !is_able (i)) ->
-        x_passed[i] = 0;
-     :: else ->
-        assert (!(x_passed[i] & (1 << next)));
-        x_passed[i] = x_passed[i] | (1 << next);
-     fi;
-     i++;
-  :: else -> break;
-  od;
-  i = 0;
-  next = 0;
-  first = 0;
 }
 
-/* A tag of H's was put. */
-inline wake (h)
+/* Look for others who wait, under the users' lock. */
+inline wake_others (h)
 {
   d_step {
-#if WITHOUT != BARRIER_IN_PUT
-    own = nr_waiting[h];
-#endif
     if
-    :: own > 0 && !left_out (OWN_IN_WAKE) ->
-       kicked[h] = 1;
-       say ("%d wakes its own\n", h);
+    :: total_waiting > own && !left_out (OTHERS_IN_WAKE) ->
+       ask (h, 0);
+       ask (h, 1);
+       ask (h, 2);
     :: else -> skip;
     fi;
-    own = (left_out (OTHERS_BESIDE_OWN) -> own : 0);
+    ok = 0;
+    own = 0;
   };
+}
+
+inline wake_own (h)
+{
   d_step {
     if
-    :: total_waiting > own && !left_out (OTHERS_IN_WAKE) -> wake_next (h);
+    :: nr_waiting[h] > 0 && !left_out (OWN_IN_WAKE) ->
+       kicked[h] = 1;
+       say ("%d asks itself\n", h);
     :: else -> skip;
     fi;
-    own = 0;
+  };
+}
+
+/* One tag of H's, t. */
+inline leave_share (h)
+{
+  d_step {
+    nr_taken[h] = nr_taken[h] - in_share[t];
+    in_share[t] = 0;
+    say ("%d leaves a share, has %d\n", h, nr_taken[h]);
   };
 }
 
 inline put (h)
 {
 #if WITHOUT == BARRIER_IN_PUT
+  wake_others (h);
+  wake_own (h);
+#endif
+#if WITHOUT != SHARE_BEFORE_PUT
+  leave_share (h);
+#endif
+  d_step { taken[t] = 0; say ("tag %d is free\n", t); };
+#if WITHOUT == SHARE_BEFORE_PUT
+  leave_share (h);
+#endif
+  t = 0;
+#if WITHOUT == OTHERS_BESIDE_OWN
   own = nr_waiting[h];
 #endif
-  nr_free++;
-  d_step { nr_taken[h]--; say ("%d has put a tag, has %d\n", h, nr_taken[h]); };
+#if WITHOUT != BARRIER_IN_PUT
+  wake_others (h);
+  wake_own (h);
+#endif
 }
 
-/* ok: a tag was taken. */
+/* ok: t was taken. */
 inline take (h)
 {
   d_step {
     ok = 0;
     if
-    :: frozen[h] || nr_waiting[h] == 0 -> skip;
+    :: quiesced[h] || nr_waiting[h] == 0 -> skip;
     :: else ->
        ok = is_within (h) || left_out (SHARE_IN_TAKE);
        if
        :: !ok -> say ("%d is denied\n", h);
-       :: ok && nr_free == 0 -> ok = 0; say ("%d finds no tag\n", h);
+       :: ok && taken[0] && taken[1] ->
+          ok = 0;
+          say ("%d finds no tag\n", h);
        :: else ->
-          nr_free--;
-          nr_taken[h]++;
-          assert (nr_taken[h] <= SHARE);
+          t = (taken[0] -> 1 : 0);
+          taken[t] = 1;
+          say ("%d takes tag %d\n", h, t);
        fi;
     fi;
   };
@@ -191,35 +178,20 @@ inline hctx_run (h)
      :: else -> skip;
      fi;
      d_step {
-       ok = !frozen[h] && nr_waiting[h] > 0;
-       if
-       :: ok ->
-          nr_waiting[h]--;
-          started[h]++;
-          x_passed[h] = 0;
-          say ("%d takes a tag, has %d\n", h, nr_taken[h]);
-       :: else -> skip;
-       fi;
+       nr_taken[h]++;
+       in_share[t] = 1;
+       assert (nr_taken[h] <= SHARE);
+     };
+     d_step {
+       ok = nr_waiting[h] > 0; /* not aborted */
+       nr_waiting[h] = nr_waiting[h] - ok;
      };
      if
-     :: ok -> total_waiting--;
-     :: else ->
-        put (h);
-        wake (h);
-        break;
+     :: ok -> total_waiting--; d_step { x_owner[t] = h; t = 0; };
+     :: else -> put (h);
      fi;
   od;
-  skip;
-  /* What has woken it may be of use to somebody else. */
-  d_step {
-    if
-    :: nr_waiting[h] > 0 && !is_able (h) && !left_out (PASS_ON) ->
-       wake_next (h);
-    :: else -> skip;
-    fi;
-    ok = 0;
-    svc = 0;
-  };
+  svc = 0;
 }
 
 proctype hctx (byte h)
@@ -245,7 +217,7 @@ end:
   od;
 }
 
-proctype driver ()
+proctype driver (bit keeps)
 {
   LOCALS;
   byte h;
@@ -254,14 +226,13 @@ end:
   do
   :: atomic {
        if
-       :: started[0] > 0 -> h = 0;
-       :: started[1] > 0 -> h = 1;
-       :: started[2] > 0 -> h = 2;
+       :: x_owner[0] != NR_HCTXS -> t = 0;
+       :: x_owner[1] != NR_HCTXS && !keeps -> t = 1;
        fi;
-       started[h]--;
+       h = x_owner[t];
+       x_owner[t] = NR_HCTXS;
      };
      put (h);
-     wake (h);
      h = 0;
   od;
 }
@@ -269,7 +240,7 @@ end:
 proctype controller ()
 {
   if
-  :: d_step { frozen[1] = 1; say ("1 is frozen\n"); };
+  :: d_step { quiesced[1] = 1; say ("1 is quiesced\n"); };
   :: d_step {
        !locked[0] && nr_waiting[0] > 0 ->
        nr_waiting[0]--;
@@ -285,20 +256,31 @@ init
   bit keeps;
 
   atomic {
-    nr_taken[0] = 2;
+    d_step {
+      nr_taken[0] = 2;
+      taken[0] = 1;
+      taken[1] = 1;
+      in_share[0] = 1;
+      in_share[1] = 1;
+      x_owner[0] = 0;
+      x_owner[1] = 0;
+      nr_waiting[2] = 1;
+      left[1] = MORE;
+    };
     if
-    :: started[0] = 2; left[0] = 1; left[1] = MORE;
-    :: started[0] = 1; left[1] = MORE; nr_waiting[1] = 1; keeps = 1;
+    :: left[0] = 1;
+    :: nr_waiting[1] = 1; keeps = 1;
     fi;
-    nr_waiting[2] = 1;
     total_waiting = 1 + keeps;
     run hctx (0);
     run hctx (1);
     run hctx (2);
-    run driver ();
+    run driver (keeps);
     run controller ();
   };
   timeout;
-  assert (nr_waiting[0] == 0 && nr_waiting[2] == 0 && nr_free == 2 - keeps);
-  assert (frozen[1] || nr_waiting[1] == 0);
+  assert (nr_waiting[0] == 0 && nr_waiting[2] == 0);
+  assert (quiesced[1] || nr_waiting[1] == 0);
+  assert (!taken[0] && taken[1] == keeps);
+  assert (nr_taken[0] == keeps && nr_taken[1] == 0 && nr_taken[2] == 0);
 }
