@@ -10,8 +10,8 @@
  * and the aborts of io 0 and io 1.
  *
  * The word is in one piece: state, HELD, ENDED and DEFERRED change together.
- * Claims take no lock.  Whether the ios have a give_back, so that the caller may
- * be answered while the data is held, is left open.
+ * Claims take no lock.  Whether the ios have a give_back, so that the caller
+ * may be answered while the data is held, is left open.
  */
 
 #define NOTHING 0

@@ -75,7 +75,7 @@ bit running;   /* lock */
 bit kicked;    /* the loop */
 bit started[NR_RQS]; /* the driver has it */
 
-bit moody = 1, unsure = 1;
+bit moody, unsure; /* the driver is, once */
 bit x_idle[NR_RQS];
 byte x_done;
 
@@ -427,8 +427,22 @@ proctype aborter ()
 
 init
 {
-  atomic { run submitter (); run loop (); run driver (); run aborter (); };
-  timeout;
-  assert (_nr_pr == 1 && x_done == NR_RQS && !locked && !running);
+  atomic {
+#ifdef DEEP
+    moody = 1;
+    unsure = 1;
+#else
+    if
+    :: moody = 1;
+    :: unsure = 1;
+    fi;
+#endif
+    run submitter ();
+    run loop ();
+    run driver ();
+    run aborter ();
+  };
+  _nr_pr == 1;
+  assert (x_done == NR_RQS && !locked && !running);
   assert (!taken[0] && !taken[NR_TAGS - 1]);
 }
