@@ -39,7 +39,7 @@ set_deadline (void *opaque, uint64_t deadline_ns)
 unsigned
 hctx_nr_timers (unsigned nr_requests)
 {
-  return nr_requests + 5; /* scan, rerun, run, age, kick */
+  return nr_requests + 6; /* scan, rerun, run, age, share, kick */
 }
 
 int
@@ -75,6 +75,7 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   timer_init (&h->rerun_timer, TIMER_RERUN);
   timer_init (&h->run_timer, TIMER_RERUN);
   timer_init (&h->age_timer, TIMER_RUN);
+  timer_init (&h->share_timer, TIMER_RUN);
   timer_init (&h->kick_timer, TIMER_KICK);
 
   r = -pthread_mutex_init (&h->lock, NULL);

@@ -135,6 +135,7 @@ struct blkmq_hctx {
   struct timer rerun_timer; /* after BUSY_HOST */
   struct timer run_timer;   /* as a driver asks for */
   struct timer age_timer;   /* a lower class has waited for long enough */
+  struct timer share_timer; /* others may have gone idle since */
   struct timer kick_timer;
 
   /* What its requests did in pools that count for several, or are gone. */

@@ -90,6 +90,17 @@ is_within_share (struct blkmq_hctx *h)
          < (pool->depth - pool->nr_reserved + nr_active - 1) / nr_active;
 }
 
+/* Whoever is refused has tags in flight, and the put of one asks again.  But
+ * they may be long in coming back, or never (a timeout has left them below),
+ * while the others go idle and do not put any either. */
+static void
+look_again_later (struct blkmq_hctx *h)
+{
+  if (!timer_is_armed (&h->share_timer))
+    timer_arm (&h->heap, &h->share_timer,
+               clock_now_ns (h->clock) + SHARE_IDLE_NS + SHARE_IDLE_NS / 8, 0);
+}
+
 bool
 share_may_take (struct blkmq_hctx *h)
 {
@@ -101,6 +112,9 @@ share_may_take (struct blkmq_hctx *h)
   pthread_mutex_lock (&h->set->users_lock);
   for_each_user_locked (h, retire_if_idle, NULL);
   pthread_mutex_unlock (&h->set->users_lock);
+  if (is_within_share (h))
+    return true;
+  look_again_later (h);
   return is_within_share (h);
 }
 

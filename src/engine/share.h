@@ -21,8 +21,9 @@ struct request;
 /* How long who does nothing keeps its share. */
 #define SHARE_IDLE_NS UINT64_C (1000000000)
 
-/* May H take one more, not a reserved one?  When not, it has one in flight,
- * whose put asks again: nothing else needs to wake it. */
+/* May H take one more, not a reserved one?  When not it is asked again: when it
+ * puts one of those that it has, and from time to time, for the others may have
+ * gone idle. */
 bool share_may_take (struct blkmq_hctx *h);
 
 /* H has taken the tag of R, which is not a reserved one, and has put it.  What

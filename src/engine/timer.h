@@ -20,7 +20,8 @@ enum timer_kind {
   TIMER_REQUEST, /* the end of a request: irqmode=timer */
   TIMER_SCAN,    /* io_timeout */
   TIMER_RERUN,   /* dispatch again: after BUSY, or as a driver has asked */
-  TIMER_RUN,     /* dispatch again: by now something may have aged */
+  TIMER_RUN,     /* dispatch again: by now something may have aged, or others
+                  * have gone idle */
   TIMER_KICK,    /* take back what a driver has set aside */
 };
 
@@ -50,6 +51,13 @@ void timer_heap_exit (struct timer_heap *heap);
 int timer_heap_reserve (struct timer_heap *heap, unsigned max);
 
 void timer_init (struct timer *timer, enum timer_kind kind);
+
+/* No lock: by the time it returns things may have changed. */
+static inline bool
+timer_is_armed (const struct timer *timer)
+{
+  return atomic_load_explicit (&timer->slot, memory_order_relaxed) != 0;
+}
 
 /* Arm; an armed timer is moved to the new deadline and token. */
 void timer_arm (struct timer_heap *heap, struct timer *timer,

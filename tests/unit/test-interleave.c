@@ -764,8 +764,10 @@ visit (struct blkmq_request *rq, void *opaque)
   walk->handles[walk->nr++] = before.handle;
   explore_yield ("visiting");
   blkmq_request_info (rq, &after);
-  /* The same life: it was not reused under the visitor's eyes. */
-  require (after.handle == before.handle);
+  /* The same life: it was not reused under the visitor's eyes.  One that was
+   * queued may have been issued. */
+  require (after.handle == before.handle || !before.in_flight);
+  require (after.tag == before.tag && after.hctx == before.hctx);
   require (after.offset_bytes == before.offset_bytes);
   return 0;
 }

@@ -235,6 +235,27 @@ START_TEST (test_idle_disk_gives_up_its_share)
 }
 END_TEST
 
+/* What the busy one has in flight does not come back, and the idle one does
+ * nothing: time alone must tell. */
+START_TEST (test_share_of_an_idle_disk_is_found_without_a_put)
+{
+  struct beds beds = { bed_set_alloc ("scripted", KEYS16), { NULL }, 0 };
+  struct bed *idle = bed_in (&beds, "scripted", KEYS16, NULL);
+  struct bed *busy = bed_in (&beds, "scripted", KEYS16, NULL);
+  struct test_io t, ios[12];
+
+  test_io_submit (&t, idle, 0);
+  issue_complete (&idle->script, 0, BLKMQ_STS_OK);
+  for (unsigned i = 0; i < NR (ios); i++)
+    test_io_submit (&ios[i], busy, i);
+  ck_assert_uint_eq (in_flight (busy), 8);
+  for (unsigned i = 0; i < 20; i++)
+    pass_beds (&beds, SHARE_IDLE_NS / 10);
+  ck_assert_uint_eq (in_flight (busy), 12);
+  stop_beds (&beds);
+}
+END_TEST
+
 START_TEST (test_removed_disk_gives_up_its_share_at_once)
 {
   struct beds beds = { bed_set_alloc ("scripted", KEYS16), { NULL }, 0 };
@@ -814,6 +835,7 @@ make_suite (void)
   tcase_add_test (tcase, test_slow_disk_with_a_scheduler_does_not_either);
   tcase_add_test (tcase, test_submitter_that_pauses_keeps_its_share);
   tcase_add_test (tcase, test_idle_disk_gives_up_its_share);
+  tcase_add_test (tcase, test_share_of_an_idle_disk_is_found_without_a_put);
   tcase_add_test (tcase, test_removed_disk_gives_up_its_share_at_once);
   tcase_add_test (tcase, test_one_tag_goes_round);
   tcase_add_test (tcase, test_one_tag_goes_round_when_the_driver_completes);
