@@ -977,6 +977,7 @@ check_aborted (enum phase phase, bool early, bool by_submitter)
   struct phased *p = reach (phase, early);
   unsigned nr_written = nr_issues_of (p, 1), nr;
 
+  bed_bear_mistakes (p->bed); /* complete_all tries what is over, too */
   nr = by_submitter ? blkmq_abort_submitter (p->bed->submitter)
                     : blkmq_abort_io (p->bed->submitter, &p->t.io);
   bed_turn (p->bed);

@@ -110,6 +110,7 @@ START_TEST (test_counters_go_on)
   struct bed *bed = updatable ("submit_queues=2 hw_queue_depth=2");
   struct test_io t;
 
+  bed_bear_mistakes (bed);
   bed->script.on_queue = script_completes_inside;
   for (unsigned i = 1; i <= 6; i++) {
     test_io_submit (&t, bed, 0);
