@@ -799,7 +799,7 @@ END_TEST
 struct changer {
   struct bed *bed;
   _Atomic bool stop;
-  unsigned nr_updates;
+  _Atomic unsigned nr_updates;
 };
 
 static void *
@@ -833,6 +833,7 @@ START_TEST (test_update_races_with_removal)
   changer.bed->set = set;
   bed_open_threads (changer.bed, keys);
   thread = thread_start (changes_all_the_time, &changer);
+  await (changer.nr_updates > 0);
   for (unsigned n = 0; n < (SANITIZED ? 15 : 60); n++) {
     struct bed *bed = bed_alloc ();
     char now[128];
@@ -859,7 +860,6 @@ START_TEST (test_update_races_with_removal)
   }
   changer.stop = true;
   thread_join (thread);
-  ck_assert_uint_gt (changer.nr_updates, 0);
   bed_stop (changer.bed);
   bed_set_free (set);
 }
