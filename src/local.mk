@@ -16,6 +16,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/config-parse.c \
 	src/engine/config-unknown.c \
 	src/engine/disk.c \
+	src/engine/disk-setup.c \
 	src/engine/disk.h \
 	src/engine/dump.c \
 	src/engine/dispatch.c \
@@ -88,6 +89,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/timer.c \
 	src/engine/timer.h \
 	src/engine/update.c \
+	src/engine/update.h \
+	src/engine/update-prepare.c \
 	src/engine/word.h \
 	src/engine/yield.c \
 	src/engine/yield.h \

@@ -124,6 +124,9 @@ int disk_alloc (struct blkmq_config *config, const struct disk_options *options,
 int disk_add_hctx (struct blkmq_disk *disk, unsigned index,
                    struct request_pool *pool, unsigned flags);
 
+/* Works for a disk that is set up in part as well. */
+void disk_free (struct blkmq_disk *disk);
+
 /* A reference, unless the last was put. */
 bool disk_try_get (struct blkmq_disk *disk);
 
