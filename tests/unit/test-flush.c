@@ -890,6 +890,7 @@ reach (enum phase phase, bool early)
 
   require (p != NULL);
   bed = start_cached (false, "max_sectors=1 hw_queue_depth=2");
+  bed_bear_mistakes (bed); /* complete_all completes the first ones again */
   p->bed = bed;
   p->other_submitter = blkmq_submitter_alloc (bed->disk, 0);
   require (p->other_submitter != NULL);
