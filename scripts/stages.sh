@@ -340,7 +340,7 @@ stage_vm ()
 }
 
 # ---------------------------------------------------------------------------
-# ./dev asan, tsan, valgrind, coverage, bench
+# ./dev asan, tsan, valgrind, bench
 
 # unit_tests DIR [MAKE-ARGUMENT...]
 unit_tests ()
@@ -407,21 +407,6 @@ dev_mutants ()
   deps build
   build_tree build
   foreground "$top/tests/stress/mutants" "$top/build" "$@"
-}
-
-dev_coverage ()
-{
-  local dir=$top/build-coverage options
-  deps build coverage
-  build_tree build-coverage --enable-coverage CFLAGS='-g -O0'
-  find "$dir" -name '*.gcda' -delete
-  unit_tests build-coverage
-  options=(--root "$top" --filter "$top/src/" "$dir")
-  gcovr "${options[@]}" --json "$dir/coverage.json"
-  options=(--root "$top" --add-tracefile "$dir/coverage.json")
-  gcovr "${options[@]}"
-  gcovr "${options[@]}" --print-summary >"$dir/coverage.txt"
-  sed -n '/^lines: /p; /^branches: /p' "$dir/coverage.txt"
 }
 
 dev_bench ()
