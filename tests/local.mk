@@ -121,9 +121,9 @@ unit_tests = \
 	tests/unit/test-timer \
 	tests/unit/test-update
 
-# Counts the allocator's calls, which under a sanitizer are its own.
+# They replace the allocator, which under a sanitizer is its own.
 if !SANITIZER
-unit_tests += tests/unit/test-alloc
+unit_tests += tests/unit/test-alloc tests/unit/test-failures
 endif
 
 tests_unit_test_config_SOURCES = \
@@ -142,6 +142,8 @@ tests_unit_test_lifetime_CFLAGS = $(unit_cflags)
 tests_unit_test_lifetime_LDADD = $(harness_libs)
 tests_unit_test_alloc_CFLAGS = $(unit_cflags)
 tests_unit_test_alloc_LDADD = $(harness_libs)
+tests_unit_test_failures_CFLAGS = $(unit_cflags)
+tests_unit_test_failures_LDADD = $(harness_libs) $(EV_LIBS)
 tests_unit_test_disk_CFLAGS = $(unit_cflags)
 tests_unit_test_disk_LDADD = $(harness_libs)
 tests_unit_test_elevator_CFLAGS = $(unit_cflags)

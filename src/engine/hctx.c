@@ -78,9 +78,7 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   timer_init (&h->share_timer, TIMER_RUN);
   timer_init (&h->kick_timer, TIMER_KICK);
 
-  r = -pthread_mutex_init (&h->lock, NULL);
-  if (r < 0)
-    return r;
+  pthread_mutex_init (&h->lock, NULL);
   r = timer_heap_init (&h->heap, hctx_nr_timers (hctx_pool (h)->depth));
   if (r < 0)
     goto destroy_lock;

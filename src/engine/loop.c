@@ -290,10 +290,7 @@ loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
 
   if (loop == NULL)
     return NULL;
-  if (pthread_mutex_init (&loop->wake_lock, NULL) != 0) {
-    free (loop);
-    return NULL;
-  }
+  pthread_mutex_init (&loop->wake_lock, NULL);
   loop->kind = kind;
   loop->ev = ev;
   loop->index = index;

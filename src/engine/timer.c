@@ -14,16 +14,10 @@
 int
 timer_heap_init (struct timer_heap *heap, unsigned max)
 {
-  int r;
-
   heap->timers = calloc (max, sizeof heap->timers[0]);
   if (heap->timers == NULL)
     return -ENOMEM;
-  r = pthread_mutex_init (&heap->lock, NULL);
-  if (r != 0) {
-    free (heap->timers);
-    return -r;
-  }
+  pthread_mutex_init (&heap->lock, NULL);
   heap->nr = 0;
   heap->max = max;
   heap->set_deadline = NULL;

@@ -224,7 +224,8 @@ scripted_open (const struct blkmq_config *config, uint64_t disk_seed,
     script->max_hctxs = (unsigned)nr;
   nr = (size_t)script->depth * script->max_hctxs;
   script->books = calloc (nr, sizeof script->books[0]);
-  require (script->books != NULL);
+  if (script->books == NULL)
+    return -ENOMEM;
   limits->max_discard_bytes = script->max_discard_bytes;
   limits->max_write_zeroes_bytes = script->max_write_zeroes_bytes;
   if (script->max_transfer_bytes != 0)
@@ -648,16 +649,21 @@ make_config (const char *driver, const char *keys)
   return config;
 }
 
+struct blkmq_config *
+bed_config (struct bed *bed, const char *keys)
+{
+  register_drivers ();
+  opening = &bed->script;
+  return make_config (bed->script.driver, keys);
+}
+
 int
 bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
 {
   struct disk_options options = { manual ? &bed->clock : NULL, manual };
-  struct blkmq_config *config;
+  struct blkmq_config *config = bed_config (bed, keys);
   int r;
 
-  register_drivers ();
-  config = make_config (bed->script.driver, keys);
-  opening = &bed->script;
   r = disk_alloc (config, &options, bed->set, &bed->disk, &bed->error);
   blkmq_config_free (config);
   if (r == 0 && bed->set == NULL)

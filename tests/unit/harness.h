@@ -217,6 +217,11 @@ void bed_bear_mistakes (struct bed *bed);
 /* Only allocate the disk, for tests of start itself; manual loops or not.
  * What disk_alloc returns. */
 int bed_alloc_disk (struct bed *bed, const char *keys, bool manual);
+
+/* The configuration alone, for tests that call disk_alloc themselves; the next
+ * disk that it opens is BED's. */
+struct blkmq_config *bed_config (struct bed *bed, const char *keys);
+
 void bed_start_disk (struct bed *bed);
 
 /* A tag set for several beds, which are opened in it with the same keys.  One
