@@ -77,6 +77,162 @@ START_TEST (test_limits_that_make_no_sense_are_refused)
 }
 END_TEST
 
+/* A driver whose open does one thing wrong with the limits. */
+static void (*spoil) (struct blkmq_limits *limits);
+
+static int
+spoilt_open (const struct blkmq_config *config, uint64_t disk_seed,
+             struct blkmq_limits *limits, void **driver_data,
+             struct blkmq_error *error)
+{
+  limits->max_write_zeroes_bytes = UINT64_C (1) << 40;
+  if (spoil != NULL)
+    spoil (limits);
+  return 0;
+}
+
+static enum blkmq_queue_result
+spoilt_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
+                 blkmq_token token)
+{
+  return BLKMQ_QUEUED;
+}
+
+static const struct blkmq_driver spoilt = {
+  .name = "spoilt",
+  .help = "sets limits that make no sense",
+  .open = spoilt_open,
+  .queue_rq = spoilt_queue_rq,
+};
+
+static void
+no_size (struct blkmq_limits *limits)
+{
+  limits->size_bytes = 0;
+}
+
+static void
+size_too_large (struct blkmq_limits *limits)
+{
+  limits->size_bytes = (uint64_t)INT64_MAX + 1;
+}
+
+static void
+no_segment (struct blkmq_limits *limits)
+{
+  limits->max_segments = 0;
+}
+
+static void
+smaller_block (struct blkmq_limits *limits)
+{
+  limits->logical_block_bytes = BLOCK_BYTES / 2;
+}
+
+static void
+odd_block (struct blkmq_limits *limits)
+{
+  limits->logical_block_bytes = 3 * BLOCK_BYTES;
+}
+
+static void
+small_write_zeroes (struct blkmq_limits *limits)
+{
+  limits->max_write_zeroes_bytes = BLOCK_BYTES - 1;
+}
+
+START_TEST (test_each_limit_that_makes_no_sense_is_refused)
+{
+  static void (*const spoils[]) (struct blkmq_limits *)
+      = { no_size,       size_too_large, no_segment,
+          smaller_block, odd_block,      small_write_zeroes };
+  struct bed *bed = bed_alloc ();
+  struct blkmq_config *config;
+  struct blkmq_error error;
+  struct blkmq_disk *disk;
+
+  ck_assert_int_eq (blkmq_driver_register (&spoilt, &error), 0);
+  bed->script.driver = "spoilt";
+  config = bed_config (bed, "");
+  for (size_t i = 0; i < NR (spoils); i++) {
+    spoil = spoils[i];
+    ck_assert_int_eq (blkmq_disk_alloc (config, &disk, &error), -EINVAL);
+    ck_assert_str_eq (error.message, "driver=spoilt: its open set limits that "
+                                     "make no sense");
+  }
+  /* And what they are without. */
+  spoil = NULL;
+  ck_assert_int_eq (blkmq_disk_alloc (config, &disk, &error), 0);
+  blkmq_disk_put (disk);
+  blkmq_config_free (config);
+  bed_drop (bed);
+}
+END_TEST
+
+START_TEST (test_bad_configuration_makes_neither_disk_nor_tag_set)
+{
+  struct bed *bed = bed_alloc ();
+  struct blkmq_config *config
+      = bed_config (bed, "blocksize=4096 max_sectors=1");
+  struct blkmq_tag_set *set = NULL;
+  struct blkmq_disk *disk = NULL;
+  struct blkmq_error error = { "" };
+
+  ck_assert_int_eq (blkmq_disk_alloc (config, &disk, &error), -EINVAL);
+  ck_assert_ptr_nonnull (strstr (error.message, "max_sectors=1"));
+  error.message[0] = '\0';
+  ck_assert_int_eq (blkmq_tag_set_alloc (config, &set, &error), -EINVAL);
+  ck_assert_ptr_nonnull (strstr (error.message, "max_sectors=1"));
+  ck_assert_ptr_null (disk);
+  ck_assert_ptr_null (set);
+  /* Which may nevertheless be put. */
+  blkmq_submitter_free (NULL);
+  blkmq_disk_put (disk);
+  blkmq_tag_set_put (set);
+  blkmq_config_free (config);
+  bed_drop (bed);
+}
+END_TEST
+
+/* What the driver says goes before what the engine would say for it. */
+START_TEST (test_error_of_open_has_a_message)
+{
+  struct bed *bed = bed_alloc ();
+  struct blkmq_config *config = bed_config (bed, "");
+  struct blkmq_error error = { "of before" };
+  struct blkmq_disk *disk;
+
+  bed->script.open_error = -ENXIO;
+  ck_assert_int_eq (blkmq_disk_alloc (config, &disk, &error), -ENXIO);
+  ck_assert_str_eq (error.message,
+                    "driver=scripted: No such device or address");
+  ck_assert_int_eq (blkmq_disk_alloc (config, &disk, NULL), -ENXIO);
+  blkmq_config_free (config);
+  bed_drop (bed);
+}
+END_TEST
+
+START_TEST (test_tag_set_of_another_driver_is_refused)
+{
+  struct blkmq_tag_set *set = bed_set_alloc ("scripted", "");
+  struct bed *bed = bed_alloc ();
+  struct blkmq_config *config;
+  struct blkmq_error error;
+  struct blkmq_disk *disk;
+
+  bed->script.driver = "scripted-bare";
+  config = bed_config (bed, "");
+  ck_assert_int_eq (blkmq_disk_alloc_in (set, config, &disk, &error), -EINVAL);
+  ck_assert_str_eq (error.message, "driver=scripted-bare: contradicts the tag "
+                                   "set, which has scripted; all disks of a "
+                                   "set have the same driver and layers");
+  ck_assert_uint_eq (bed->script.nr_closes, 1);
+  blkmq_config_free (config);
+  bed_set_free (set);
+  bed_drop (bed);
+}
+END_TEST
+
 START_TEST (test_disk_never_started_is_freed)
 {
   struct bed *bed = bed_alloc ();
@@ -235,6 +391,10 @@ make_suite (void)
   tcase_add_test (tcase, test_failed_init_hctx_is_undone);
   tcase_add_test (tcase, test_failed_init_request_is_undone);
   tcase_add_test (tcase, test_limits_that_make_no_sense_are_refused);
+  tcase_add_test (tcase, test_each_limit_that_makes_no_sense_is_refused);
+  tcase_add_test (tcase, test_bad_configuration_makes_neither_disk_nor_tag_set);
+  tcase_add_test (tcase, test_error_of_open_has_a_message);
+  tcase_add_test (tcase, test_tag_set_of_another_driver_is_refused);
   tcase_add_test (tcase, test_disk_never_started_is_freed);
   tcase_add_test (tcase, test_disk_tells_what_it_is);
   tcase_add_test (tcase, test_fua_needs_a_volatile_cache);

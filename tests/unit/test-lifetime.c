@@ -864,6 +864,32 @@ START_TEST (test_a_request_uses_two_generations)
 }
 END_TEST
 
+/* After 2^40 of them; 0 is left out, since no handle is 0. */
+START_TEST (test_generations_wrap_to_one)
+{
+  struct bed *bed = bed_start ("hw_queue_depth=1");
+  struct request *r = hctx_tag_request (bed_hctx (bed, 0), 0);
+  const uint64_t last = (UINT64_C (1) << 40) - 1;
+  struct test_io t;
+
+  atomic_store (&r->word, (last - 1) << WORD_GEN_SHIFT);
+  test_io_submit (&t, bed, 0);
+  ck_assert_uint_eq (blkmq_token_generation (handle_of (bed, 0)), last);
+  check_in_flight (bed, handle_of (bed, 0));
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  assert_ended (&t, BLKMQ_STS_OK);
+  check_no_request (bed, handle_of (bed, 0));
+  ck_assert_uint_eq (word_gen (atomic_load (&r->word)), 1);
+  test_io_submit (&t, bed, 0);
+  ck_assert_uint_eq (blkmq_token_generation (handle_of (bed, 1)), 2);
+  check_in_flight (bed, handle_of (bed, 1));
+  check_no_request (bed, handle_of (bed, 0));
+  issue_complete (&bed->script, 1, BLKMQ_STS_OK);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_handle_of_an_earlier_issue_finds_nothing)
 {
   struct bed *bed = bed_start ("hw_queue_depth=1");
@@ -1337,6 +1363,7 @@ make_suite (void)
   tcase_add_test (tcase,
                   test_handle_of_an_earlier_life_does_not_find_a_queued_one);
   tcase_add_test (tcase, test_a_request_uses_two_generations);
+  tcase_add_test (tcase, test_generations_wrap_to_one);
   tcase_add_test (tcase, test_handle_of_an_earlier_issue_finds_nothing);
 
   tcase = harness_case (suite, "references");

@@ -313,6 +313,43 @@ START_TEST (test_dump_shows_the_requests_that_are_not_free)
 }
 END_TEST
 
+static enum blkmq_queue_result
+is_busy (struct script *script, const struct issue *issue)
+{
+  return BLKMQ_BUSY_DEVICE;
+}
+
+static void
+check_hctx_line (struct bed *bed, unsigned hctx, const char *end)
+{
+  char *text = dump (bed), part[16];
+
+  snprintf (part, sizeof part, "hctx %u:", hctx);
+  check_line (text, part, end);
+  free (text);
+}
+
+START_TEST (test_dump_says_why_an_hctx_does_nothing)
+{
+  struct bed *bed = start_faulty ("submit_queues=2");
+  struct test_io t;
+
+  check_hctx_line (bed, 1, "wait for a tag");
+  ck_assert_int_eq (update_queues (bed->disk, 1, 0, NULL), 0);
+  check_hctx_line (bed, 1, "wait for a tag, dropped");
+  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
+  check_hctx_line (bed, 0, "wait for a tag, frozen");
+  blkmq_unfreeze (bed->disk);
+  bed->script.on_queue = is_busy;
+  test_io_submit (&t, bed, 0);
+  check_hctx_line (bed, 0, "1 requests queued, 0 ios wait for a tag, stalled");
+  blkmq_disk_remove (bed->disk);
+  assert_ended (&t, BLKMQ_STS_OFFLINE);
+  check_hctx_line (bed, 1, ", removed, dropped");
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_dump_of_an_idle_disk_has_no_request)
 {
   struct bed *bed = bed_start ("submit_queues=3");
@@ -340,6 +377,7 @@ make_suite (void)
 
   tcase = harness_case (suite, "dump");
   tcase_add_test (tcase, test_dump_shows_the_requests_that_are_not_free);
+  tcase_add_test (tcase, test_dump_says_why_an_hctx_does_nothing);
   tcase_add_test (tcase, test_dump_of_an_idle_disk_has_no_request);
   return suite;
 }

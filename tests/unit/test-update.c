@@ -614,6 +614,21 @@ updates_from_end_io (struct test_io *t)
   require (update_queues (t->bed->disk, 1, 3, NULL) == -EDEADLK);
 }
 
+START_TEST (test_unknown_scheduler_is_refused_with_the_known)
+{
+  struct bed *bed = updatable ("");
+
+  ck_assert_int_eq (
+      blkmq_disk_set_scheduler (bed->disk, "elevator", &bed->error), -EINVAL);
+  ck_assert_str_eq (bed->error.message,
+                    "scheduler=elevator: must be one of none, mq-deadline");
+  ck_assert_int_eq (blkmq_disk_set_scheduler (bed->disk, "elevator", NULL),
+                    -EINVAL);
+  ck_assert_str_eq (blkmq_disk_scheduler (bed->disk), "none");
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_update_is_refused_in_callbacks_and_after_removal)
 {
   struct bed *bed = updatable ("submit_queues=2 hw_queue_depth=2");
@@ -895,6 +910,7 @@ make_suite (void)
   tcase_add_test (tcase, test_init_hctx_that_fails_changes_nothing);
   tcase_add_test (tcase, test_init_request_that_fails_changes_nothing);
   tcase_add_test (tcase, test_out_of_bounds_is_refused);
+  tcase_add_test (tcase, test_unknown_scheduler_is_refused_with_the_known);
   tcase_add_test (tcase, test_update_is_refused_in_callbacks_and_after_removal);
 
   tcase = harness_case (suite, "load");
