@@ -377,14 +377,17 @@ dev_tsan ()
   unit_tests build-tsan
 }
 
-# CK_FORK=no: each test in the process that valgrind watches.
+# CK_FORK=no: each test in the process that valgrind watches.  Without stress,
+# which would take its time; and the malloc of a test that has its own stays.
 dev_valgrind ()
 {
   deps build valgrind
   build_tree build
+  in_process='^tests/(unit|conformance)/'
   CK_FORK=no unit_tests build \
     LOG_COMPILER="$top/build/libtool --mode=execute valgrind -q \
---error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
+--error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+--soname-synonyms=somalloc=nouserintercepts"
 }
 
 # ./dev stress [asan|tsan] [SEED [COUNT]]
