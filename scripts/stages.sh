@@ -157,7 +157,8 @@ build_stress ()
   logged "$top/$1/dev-build.log" make -C "$top/$1" tests/stress/stress
 }
 
-# stress DIR COUNT SEED SEED: two at a time, since one waits as much as it works.
+# stress DIR COUNT SEED SEED: two at a time, since one waits as much as it
+# works.
 # Their last words are their sums.
 stress ()
 {

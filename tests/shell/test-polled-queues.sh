@@ -20,7 +20,8 @@ grep -q '2 hctxs and 2 polled x 64' "$tmp/info" \
   || fail "the description does not tell of polled hctxs: $(cat "$tmp/info")"
 stop_nbdkit
 
-# The connections came one after the other, and each had the first that is polled.
+# The connections came one after the other, and each had the first that is
+# polled.
 for i in 0 1 3; do
   if log_has "hctx $i: "; then
     fail "a request went to hctx $i"
