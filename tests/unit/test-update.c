@@ -112,7 +112,6 @@ START_TEST (test_counters_go_on)
 
   bed_bear_mistakes (bed);
   bed->script.on_queue = script_completes_inside;
-  bed_bear_mistakes (bed);
   for (unsigned i = 1; i <= 6; i++) {
     test_io_submit (&t, bed, 0);
     ck_assert_int_eq (blkmq_complete (script_issue (&bed->script, i - 1)->rq,
