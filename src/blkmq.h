@@ -197,7 +197,8 @@ struct blkmq_limits {
  * theirs run when it is put.  Blocks; must not race with itself.  Idempotent.
  *
  * The disk is freed with its last reference.  Putting the last reference of a
- * disk that is started removes it first.
+ * disk that is started removes it first.  The last one must not be put from
+ * inside a callback or on the thread of an hctx: it waits for others.
  */
 BLKMQ_PUBLIC int blkmq_disk_alloc (struct blkmq_config *config,
                                    struct blkmq_disk **disk,
@@ -467,7 +468,7 @@ typedef uint64_t blkmq_handle;
  * issue is over.  Never waits.  While it is held the request's memory and tag
  * are not reused; the disk stays allocated even if everybody else lets go.
  * Any thread that itself holds a reference to the disk.
- * blkmq_request_put may free tag, request and disk.
+ * blkmq_request_put may free tag, request and disk (see blkmq_disk_put).
  */
 BLKMQ_PUBLIC struct blkmq_request *blkmq_request_get (struct blkmq_disk *disk,
                                                       blkmq_handle handle);

@@ -135,8 +135,10 @@ any_taken_of (struct blkmq_hctx *h,
 {
   bool wait = false;
 
-  for_each_pool (pool, h)
+  for_each_pool (walk, h)
   {
+    struct request_pool *pool = walk.pool;
+
     for_each_taken (tag, pool)
     {
       struct request *r = pool_request (pool, (unsigned)tag);

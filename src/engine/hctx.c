@@ -299,22 +299,34 @@ is_pool_of (const struct request_pool *pool, const struct blkmq_hctx *h)
   return pool->spans_hctxs || pool->index == h->index;
 }
 
-struct request_pool *
-hctx_next_pool (struct blkmq_hctx *h, struct request_pool *pool)
+struct pool_walk
+pool_walk_begin (struct blkmq_hctx *h)
 {
-  /* Without a pool before it: the first. */
-  if (pool == NULL)
-    return hctx_pool (h);
-  /* With a scheduler the tag set's may have some from before. */
-  if (pool->sched != NULL && atomic_load (&pool->last_gen) == UINT64_MAX)
-    return hctx_tag_pool (h);
-  if (atomic_load (&pool->last_gen) == UINT64_MAX)
-    pool = atomic_load (&h->set->retired);
-  else
+  struct pool_walk walk = { .own = hctx_pool (h) };
+
+  walk.tags = hctx_tag_pool (h);
+  walk.pool = walk.own;
+  return walk;
+}
+
+/* An update may retire the first two meanwhile: they are not visited again in
+ * that list, which is walked from its beginning whatever becomes of them. */
+void
+pool_walk_next (struct pool_walk *walk, struct blkmq_hctx *h)
+{
+  struct request_pool *pool;
+
+  if (walk->pool == walk->own && walk->tags != walk->own) {
+    walk->pool = walk->tags;
+    return;
+  }
+  pool = walk->retired != NULL ? atomic_load (&walk->retired->next_retired)
+                               : atomic_load (&h->set->retired);
+  while (pool != NULL
+         && (pool == walk->own || pool == walk->tags || !is_pool_of (pool, h)))
     pool = atomic_load (&pool->next_retired);
-  while (pool != NULL && !is_pool_of (pool, h))
-    pool = atomic_load (&pool->next_retired);
-  return pool;
+  walk->retired = pool;
+  walk->pool = pool;
 }
 
 struct request *
@@ -322,10 +334,10 @@ hctx_find (struct blkmq_hctx *h, uint64_t name)
 {
   struct request *r = NULL;
 
-  for_each_pool (pool, h)
+  for_each_pool (walk, h)
   {
     yield_point ("find");
-    r = pool_find (pool, name);
+    r = pool_find (walk.pool, name);
     if (r != NULL)
       break;
   }
@@ -376,9 +388,9 @@ hctx_for_each (struct blkmq_hctx *h,
   enum hold hold = hctx_hold (slot, h);
   int ret = 0;
 
-  for_each_pool (pool, h)
+  for_each_pool (walk, h)
   {
-    ret = for_each_in (pool, h, fn, opaque);
+    ret = for_each_in (walk.pool, h, fn, opaque);
     if (ret != 0)
       break;
   }

@@ -277,11 +277,17 @@ hctx_tag_was_put (struct blkmq_hctx *h)
 
 /* The pools that have requests of H: its own, the tag set's, and retired ones.
  * The caller holds H. */
-struct request_pool *hctx_next_pool (struct blkmq_hctx *h,
-                                     struct request_pool *pool);
-#define for_each_pool(pool, h)                                                 \
-  for (struct request_pool *pool = hctx_next_pool (h, NULL); pool != NULL;     \
-       pool = hctx_next_pool (h, pool))
+struct pool_walk {
+  struct request_pool *pool; /* NULL: there are no more */
+  struct request_pool *own, *tags;
+  struct request_pool *retired; /* where it is in their list */
+};
+struct pool_walk pool_walk_begin (struct blkmq_hctx *h);
+void pool_walk_next (struct pool_walk *walk, struct blkmq_hctx *h);
+
+#define for_each_pool(walk, h)                                                 \
+  for (struct pool_walk walk = pool_walk_begin (h); walk.pool != NULL;         \
+       pool_walk_next (&walk, h))
 
 /* Call FN for each request of H that is not free, with a reference. */
 int hctx_for_each (struct blkmq_hctx *h,

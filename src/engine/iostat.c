@@ -98,8 +98,10 @@ read_stamp (const struct iostat *stat)
 static bool
 any_since (struct blkmq_hctx *h, uint64_t stamp)
 {
-  for_each_pool (pool, h)
+  for_each_pool (walk, h)
   {
+    struct request_pool *pool = walk.pool;
+
     for_each_taken (tag, pool)
     {
       struct request *r = pool_request (pool, (unsigned)tag);

@@ -45,8 +45,10 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
 {
   enum hold hold = hctx_hold (slot, h);
 
-  for_each_pool (pool, h)
+  for_each_pool (walk, h)
   {
+    struct request_pool *pool = walk.pool;
+
     /* Where the hctxs share one it is the first one's. */
     if (!pool->spans_hctxs || h->index == 0)
       stats->stale_tokens += get (&pool->stale_tokens);
