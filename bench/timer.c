@@ -176,7 +176,7 @@ open_disk (const struct row *row, uint64_t spin_ns)
 {
   struct blkmq_config *config = blkmq_config_alloc ();
   struct blkmq_error error;
-  struct blkmq_disk *disk;
+  struct blkmq_disk *disk = NULL;
 
   if (config == NULL)
     die (row->name, "no memory");
