@@ -23,12 +23,15 @@ without_asserts=(--exclude-branches-by-pattern '^\s*(static_)?assert \(')
 # little.
 report_coverage ()
 {
-  local dir=$top/build-coverage trace
+  local dir=$top/build-coverage trace status=0
   trace=(gcovr --root "$top" --add-tracefile "$dir/coverage.json")
   rm -f "$dir"/coverage*.{json,txt,html}
   env -C "$top" gcovr --root "$top" --filter "$top/src/engine/" \
     "${without_asserts[@]}" --json "$dir/coverage.json" \
-    "$dir/src" "$dir/tests" &&
+    "$dir/src" "$dir/tests" || status=$?
+  # It leaves here what the filter does not want.
+  rm -f "$top"/*.gcov
+  ((status == 0)) &&
     "${trace[@]}" --txt "$dir/coverage-lines.txt" &&
     "${trace[@]}" --branches --txt "$dir/coverage-branches.txt" &&
     "${trace[@]}" --html-details "$dir/coverage.html" &&
