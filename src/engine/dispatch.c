@@ -83,11 +83,7 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   count (&h->busy);
   if (!r->accepted)
     atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  if (__builtin_expect (r->driver_tag != NO_TAG, 0)) {
-    elevator_put_tag (h, r);
-    barrier_after_rmw ();
-    hctx_tag_was_put (h);
-  }
+  elevator_give_tag_back (h, r);
   queue_insert (h, r, true);
 
   atomic_store (&h->stalled, true);
@@ -171,6 +167,16 @@ issue_queued (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r)
   return DROPPED;
 }
 
+/* R is QUEUED and on no list yet: to the scheduler, if there is one and R has
+ * not a tag of its own.  True if there is something to run. */
+static bool
+queue_up (struct blkmq_hctx *h, struct request *r)
+{
+  if (r->pool->sched != NULL && !request_is_reserved (r))
+    return elevator_insert (h, r);
+  return queue_insert (h, r, false);
+}
+
 /* R has its tag and is filled in: to the driver; or behind those who wait for
  * the driver already, and if it must not be entered here (QUEUE_ONLY).  True
  * if the driver has taken it. */
@@ -179,17 +185,11 @@ start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
        unsigned flags, bool queue_only)
 {
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
-  if (__builtin_expect (r->pool->sched != NULL, 0)
-      && !request_is_reserved (r)) {
-    request_start (r);
-    if (elevator_insert (h, r))
-      hctx_ask_run (h);
-    return false;
-  }
-  if (queue_only || r->pool->sched != NULL || (flags & HCTX_QUIESCED)
+  if (queue_only || __builtin_expect (r->pool->sched != NULL, 0)
+      || (flags & HCTX_QUIESCED)
       || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
     request_start (r);
-    if (queue_insert (h, r, false))
+    if (queue_up (h, r))
       hctx_ask_run (h);
     return false;
   }
@@ -386,24 +386,6 @@ anybody_waits (struct blkmq_hctx *h)
          || atomic_load (&h->wait[WAIT_RESERVED].nr) > 0;
 }
 
-/* R, which has just got its internal tag, goes to the scheduler, or past it. */
-static bool
-schedule_locked (struct blkmq_hctx *h, struct request *r, struct blkmq_io *io,
-                 bool split_ends)
-{
-  bool is_in = !request_is_reserved (r) && elevator_insert_locked (h, r);
-
-  pthread_mutex_unlock (&h->lock);
-  if (!is_in && request_is_reserved (r))
-    queue_insert (h, r, false);
-  else if (!is_in)
-    request_drop_queued (r);
-  if (split_ends)
-    io_parts_end (io, BLKMQ_STS_OK);
-  pthread_mutex_lock (&h->lock);
-  return true;
-}
-
 /* One step of hctx_run: dispatch the head of the queue, or of the wait list.
  * False: nothing more can be done now.  Called and returns with the lock held;
  * drops it meanwhile. */
@@ -413,8 +395,8 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
   unsigned flags = atomic_load (&h->flags);
   struct request *r = h->queue;
   struct blkmq_io *io = NULL;
-  bool split_ends = false;
-  enum issued issued;
+  bool split_ends = false, has_internal_tag = false;
+  enum issued issued = DROPPED;
 
   if (flags & (HCTX_QUIESCED | HCTX_REMOVED))
     return false;
@@ -432,12 +414,14 @@ run_one_locked (struct thread_slot *slot, struct blkmq_hctx *h, bool *ring)
       r = next_waiting_locked (slot, h, &io, &split_ends);
       if (r == NULL)
         return false;
-      if (r->pool->sched != NULL)
-        return schedule_locked (h, r, io, split_ends);
+      has_internal_tag = r->pool->sched != NULL;
     }
   }
   pthread_mutex_unlock (&h->lock);
-  issued = issue_queued (slot, h, r);
+  if (has_internal_tag)
+    queue_up (h, r); /* and the next step looks there */
+  else
+    issued = issue_queued (slot, h, r);
   *ring |= issued == ISSUED;
   if (split_ends)
     io_parts_end (io, BLKMQ_STS_OK);

@@ -19,22 +19,15 @@
 /* ---- in ---- */
 
 bool
-elevator_insert_locked (struct blkmq_hctx *h, struct request *r)
-{
-  /* Whoever ends it looks for it here afterwards (queue_remove). */
-  if (atomic_load (&r->word) & WORD_ENDED)
-    return false;
-  sched_insert (hctx_sched (h), r, false, clock_coarse_ns (h->clock));
-  return true;
-}
-
-bool
 elevator_insert (struct blkmq_hctx *h, struct request *r)
 {
   bool is_in;
 
   pthread_mutex_lock (&h->lock);
-  is_in = elevator_insert_locked (h, r);
+  /* Whoever ends it looks for it here afterwards (queue_remove). */
+  is_in = !(atomic_load (&r->word) & WORD_ENDED);
+  if (is_in)
+    sched_insert (hctx_sched (h), r, false, clock_coarse_ns (h->clock));
   pthread_mutex_unlock (&h->lock);
   if (!is_in) {
     request_drop_queued (r);
@@ -188,6 +181,16 @@ elevator_put_tag (struct blkmq_hctx *h, struct request *r)
     return;
   r->driver_tag = NO_TAG;
   put (h, r->driver_pool, (unsigned)tag);
+}
+
+void
+elevator_give_tag_back (struct blkmq_hctx *h, struct request *r)
+{
+  if (__builtin_expect (r->driver_tag == NO_TAG, 1))
+    return;
+  elevator_put_tag (h, r);
+  barrier_after_rmw ();
+  hctx_tag_was_put (h);
 }
 
 unsigned

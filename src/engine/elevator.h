@@ -24,10 +24,8 @@ hctx_sched (struct blkmq_hctx *h)
 }
 
 /* R was QUEUED: give it to the scheduler; or drop it, if it was ended
- * meanwhile.  True if there is something to run.  Locked: true if R is there.
- */
+ * meanwhile.  True if there is something to run. */
 bool elevator_insert (struct blkmq_hctx *h, struct request *r);
-bool elevator_insert_locked (struct blkmq_hctx *h, struct request *r);
 
 /* Let IO, which is prepared, join a request that waits.  True: it did, and is
  * no more the caller's. */
@@ -47,6 +45,10 @@ struct request *elevator_first_locked (struct thread_slot *slot,
 /* R needs it no longer, if it has one.  A full barrier with
  * barrier_after_rmw. */
 void elevator_put_tag (struct blkmq_hctx *h, struct request *r);
+
+/* R was given back unfinished: the same, and others may have the tag while it
+ * waits. */
+void elevator_give_tag_back (struct blkmq_hctx *h, struct request *r);
 
 /* Its end or removal: take R out if it waits here. */
 bool elevator_remove_locked (struct blkmq_hctx *h, struct request *r);

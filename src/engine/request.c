@@ -346,6 +346,19 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
   return true;
 }
 
+/* R, to which we have a reference, is finished when DELAY_NS have passed.  The
+ * heap gets the token, not our reference: an abort meanwhile frees the tag at
+ * once, and the timer then finds nothing. */
+static void
+go_on_after (struct request *r, uint64_t delay_ns, uint64_t token)
+{
+  struct blkmq_hctx *h = r->rq.hctx;
+
+  record_move (r, RECORD_TIMER_ARM, 0, r->word, r->word);
+  timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + delay_ns, token);
+  request_put (r);
+}
+
 /* Completions that end later: give-back, and a reference for the way there. */
 static bool
 complete_later (struct request *r, uint64_t token, enum blkmq_status status)
@@ -376,12 +389,7 @@ complete_later (struct request *r, uint64_t token, enum blkmq_status status)
     hctx_push_done (h, r);
     break;
   case IRQMODE_TIMER:
-    /* The heap gets the token, not our reference: an abort meanwhile frees
-     * the tag at once, and the timer then finds nothing. */
-    record_move (r, RECORD_TIMER_ARM, 0, next, next);
-    timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + h->completion_ns,
-               token);
-    request_put (r);
+    go_on_after (r, h->completion_ns, token);
     break;
   }
   return true;
@@ -413,19 +421,6 @@ request_complete (struct request *r, blkmq_token token,
   return alive;
 }
 
-/* R goes on when its time has passed.  The heap gets the token, not our
- * reference: an abort meanwhile frees the tag at once. */
-static void
-keep (struct request *r, enum blkmq_status status)
-{
-  struct blkmq_hctx *h = r->rq.hctx;
-
-  r->driver_status = (uint8_t)status;
-  timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + r->keep_ns,
-             request_name (r, load (r)));
-  request_put (r);
-}
-
 void
 blkmq_keep (struct blkmq_request *rq, uint64_t ns)
 {
@@ -443,7 +438,8 @@ request_finish (struct request *r)
     r->keep_ns = 0;
     status = driver->complete (&r->rq, status);
     if (__builtin_expect (request_is_kept (r), 0)) {
-      keep (r, status);
+      r->driver_status = (uint8_t)status;
+      go_on_after (r, r->keep_ns, request_name (r, word));
       return;
     }
   }

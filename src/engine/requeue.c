@@ -9,7 +9,6 @@
 
 #include <errno.h>
 
-#include "engine/barrier.h"
 #include "engine/disk.h"
 #include "engine/elevator.h"
 #include "engine/enter.h"
@@ -18,17 +17,6 @@
 #include "engine/stale.h"
 
 /* ---- requests ---- */
-
-/* With a scheduler it is for others while R waits. */
-static void
-give_tag_back (struct blkmq_hctx *h, struct request *r)
-{
-  if (__builtin_expect (r->driver_tag == NO_TAG, 1))
-    return;
-  elevator_put_tag (h, r);
-  barrier_after_rmw ();
-  hctx_tag_was_put (h);
-}
 
 static enum request_returned
 requeue (struct thread_slot *slot, struct request *r, blkmq_token token,
@@ -49,7 +37,7 @@ requeue (struct thread_slot *slot, struct request *r, blkmq_token token,
   if (returned == REQUEST_QUEUED) {
     count (&h->requeues);
     r->accepted = true;
-    give_tag_back (h, r);
+    elevator_give_tag_back (h, r);
     if (!kick)
       queue_set_aside (h, r);
     else if (queue_insert (h, r, false))

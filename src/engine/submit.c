@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * submit.c: the public ways in (submitters, submission) and the driver's way
- * back (complete, requeue).
+ * back.
  */
 
 #include <config.h>
