@@ -134,6 +134,12 @@ lint_spelling ()
   codespell -L ans,unstall,ndoes,szie,memroy "${files[@]}"
 }
 
+# A mutant that does not match the source any more would prove nothing.
+lint_mutants ()
+{
+  "$top/tests/stress/mutants" --match
+}
+
 # Advice, never a failure: a file this long probably holds two things.
 advise_length ()
 {
@@ -141,7 +147,7 @@ advise_length ()
     FNR == 501 { printf "%s has more than 500 lines\n", FILENAME }'
 }
 
-lints=(shellcheck pyflakes clang_format blanks line_length spdx spelling)
+lints=(shellcheck pyflakes clang_format blanks line_length spdx spelling mutants)
 
 dev_lint ()
 {
