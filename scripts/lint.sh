@@ -147,7 +147,8 @@ advise_length ()
     FNR == 501 { printf "%s has more than 500 lines\n", FILENAME }'
 }
 
-lints=(shellcheck pyflakes clang_format blanks line_length spdx spelling mutants)
+lints=(shellcheck pyflakes clang_format blanks line_length spdx spelling
+  mutants)
 
 dev_lint ()
 {
