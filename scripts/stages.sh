@@ -197,7 +197,7 @@ stage_stress ()
 stage_headers ()
 {
   local header cc args
-  for header in blkmq.h blkmq-driver.h; do
+  for header in blkmq.h blkmq-control.h blkmq-driver.h; do
     for cc in 'gcc -xc -std=c11' 'g++ -xc++ -std=c++11' \
               'clang -xc -std=c11' 'clang++ -xc++ -std=c++11'; do
       read -ra args <<<"$cc"

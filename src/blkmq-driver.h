@@ -120,6 +120,8 @@ enum blkmq_timeout_result {
   BLKMQ_TIMEOUT_HELD,
 };
 
+struct blkmq_fault; /* blkmq-control.h */
+
 /* Hctxs offset, offset + 1, ..., nr of them; offset means nothing with nr 0. */
 struct blkmq_queue_map {
   unsigned nr, offset;
@@ -241,6 +243,40 @@ struct blkmq_driver {
                   int (*fn) (uint64_t offset_bytes, uint64_t bytes,
                              unsigned type, void *opaque),
                   void *opaque);
+
+  /* What follows is for control: calls that come from one thread at a time,
+   * but while requests are under way unless it says frozen, which is: nothing
+   * is below but what a timeout has left there. */
+
+  /* Keys that are live have changed: take from CONFIG the values of those that
+   * are this driver's.  Frozen.  Required of who has such keys.  -errno and
+   * ERROR: nothing was changed.  If another's change fails, this one is called
+   * again with the values from before, which must not fail.  A layer that is
+   * not wanted with CONFIG gets no more requests from here on.  May block. */
+  int (*change) (void *driver_data, const struct blkmq_config *config,
+                 struct blkmq_error *error);
+
+  /* The value in force of KEY, one of its own, where that is more than what was
+   * set last: into BUF, as snprintf.  -ENOENT: it is just that, as it is of
+   * every key without this op. */
+  int (*show) (void *driver_data, const char *key, char *buf, size_t buf_bytes);
+
+  /* Power is cut (ON false): let go of all requests that are held on purpose,
+   * with whatever status, and hold none from now on; the callers were answered
+   * already.  Then, frozen, power_lost: forget what would not outlive a power
+   * cut.  Power is back (ON true), frozen: be as after open, with what is
+   * there.  Must not fail. */
+  void (*power) (void *driver_data, bool on);
+  void (*power_lost) (void *driver_data);
+
+  /* Rules of faults: struct blkmq_fault.  Required of who has one of them. */
+  int (*add_fault) (void *driver_data, const char *rule, uint64_t *id,
+                    struct blkmq_error *error);
+  int (*delete_fault) (void *driver_data, uint64_t id);
+  int (*for_each_fault) (void *driver_data,
+                         int (*fn) (const struct blkmq_fault *fault,
+                                    void *opaque),
+                         void *opaque);
 };
 
 /* A layer stands above the driver and other layers and has the same ops.  It
@@ -283,7 +319,7 @@ BLKMQ_PUBLIC const struct blkmq_driver *blkmq_driver_at (size_t index);
  * its type; a struct that grows is told by its size.  The first two members
  * are the same in every version, so that one may refuse another in words.
  */
-#define BLKMQ_DRIVER_ABI 1u
+#define BLKMQ_DRIVER_ABI 2u
 #define BLKMQ_DRIVER_MAGIC UINT64_C (0x9b626c6b6d71b10b)
 
 struct blkmq_driver_module {

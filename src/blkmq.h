@@ -112,6 +112,7 @@ struct blkmq_key {
   const char *const *words;  /* BLKMQ_KEY_ENUM: NULL-terminated */
   const char *help;          /* one line */
   bool required; /* blkmq_config_check wants it given; no default then */
+  bool live;     /* blkmq_disk_set can change it while the disk runs */
 };
 
 /* A set of keys and values.  Not thread-safe: one thread at a time.

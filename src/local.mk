@@ -2,11 +2,12 @@
 # The engine and the drivers: one convenience library, which libblkmq, the
 # plugin and the unit tests link; the tests reach hidden functions through it.
 
-include_HEADERS += src/blkmq.h src/blkmq-driver.h
+include_HEADERS += src/blkmq.h src/blkmq-control.h src/blkmq-driver.h
 
 noinst_LTLIBRARIES += src/libblkmq-engine.la
 src_libblkmq_engine_la_SOURCES = \
 	src/blkmq.h \
+	src/blkmq-control.h \
 	src/blkmq-driver.h \
 	src/engine/barrier.h \
 	src/engine/clock.c \

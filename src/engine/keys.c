@@ -69,6 +69,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 1,
       .max = 1024,
       .help = "number of hardware queues",
+      .live = true,
   },
   {
       .name = "poll_queues",
@@ -77,6 +78,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = 1023,
       .help = "number of polled hardware queues, beside submit_queues",
+      .live = true,
   },
   {
       .name = "hw_queue_depth",
@@ -85,6 +87,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 1,
       .max = 10240,
       .help = "requests in flight per hardware queue",
+      .live = true,
   },
   {
       .name = "shared_tag_bitmap",
@@ -98,6 +101,7 @@ const struct blkmq_key engine_keys[] = {
       .default_value = "none",
       .words = sched_names,
       .help = "in which order requests that wait go to the driver",
+      .live = true,
   },
   {
       .name = "nr_requests",
@@ -107,12 +111,14 @@ const struct blkmq_key engine_keys[] = {
       .max = 16383,
       .help = "requests per hardware queue with a scheduler, 0 for twice "
               "hw_queue_depth",
+      .live = true,
   },
   {
       .name = "nomerges",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",
       .help = "let no two ios share a request",
+      .live = true,
   },
   {
       .name = "read_expire",
@@ -122,6 +128,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = ONE_DAY_MS,
       .help = "mq-deadline: age at which a read is served out of turn",
+      .live = true,
   },
   {
       .name = "write_expire",
@@ -131,6 +138,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = ONE_DAY_MS,
       .help = "mq-deadline: age at which a write is served out of turn",
+      .live = true,
   },
   {
       .name = "prio_aging_expire",
@@ -140,6 +148,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = ONE_DAY_MS,
       .help = "mq-deadline: age at which a low priority no longer counts",
+      .live = true,
   },
   {
       .name = "fifo_batch",
@@ -148,6 +157,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 1,
       .max = 65536,
       .help = "mq-deadline: requests served in order of offset in one go",
+      .live = true,
   },
   {
       .name = "writes_starved",
@@ -156,12 +166,14 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = 65536,
       .help = "mq-deadline: batches of reads that may pass waiting writes",
+      .live = true,
   },
   {
       .name = "front_merges",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "1",
       .help = "mq-deadline: let ios join a request at its front, too",
+      .live = true,
   },
   {
       .name = "irqmode",
@@ -169,6 +181,7 @@ const struct blkmq_key engine_keys[] = {
       .default_value = "none",
       .words = irqmode_words,
       .help = "where a request completes",
+      .live = true,
   },
   {
       .name = "completion_nsec",
@@ -178,6 +191,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = ONE_DAY_NS,
       .help = "latency of each request with irqmode=timer",
+      .live = true,
   },
   {
       .name = "spin_ns",
@@ -187,6 +201,7 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = 1000000,
       .help = "with irqmode=timer: stay awake this long before it is time",
+      .live = true,
   },
   {
       .name = "io_timeout",
@@ -196,12 +211,14 @@ const struct blkmq_key engine_keys[] = {
       .min = 0,
       .max = ONE_DAY_MS,
       .help = "time after which a request fails, 0 for never",
+      .live = true,
   },
   {
       .name = "iostats",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",
       .help = "measure how long requests take",
+      .live = true,
   },
   {
       .name = "rotational",
@@ -214,6 +231,12 @@ const struct blkmq_key engine_keys[] = {
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",
       .help = "refuse everything that writes",
+  },
+  {
+      .name = "live",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "have room for every layer, to be switched on while it runs",
   },
   {
       .name = "seed",
