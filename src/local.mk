@@ -14,6 +14,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/clock.h \
 	src/engine/config.c \
 	src/engine/config.h \
+	src/engine/config-check.c \
 	src/engine/config-parse.c \
 	src/engine/config-unknown.c \
 	src/engine/disk.c \

@@ -16,6 +16,21 @@
 extern const struct blkmq_key engine_keys[];
 extern const size_t nr_engine_keys;
 
+struct config_entry {
+  char *name;
+  char *value;
+};
+
+struct blkmq_config {
+  struct config_entry *entries; /* each name at most once */
+  size_t nr_entries;
+  const struct blkmq_driver *driver; /* that driver= named; NULL: not yet */
+};
+
+/* config.c: what was set as NAME, or NULL. */
+const struct config_entry *config_entry (const struct blkmq_config *config,
+                                         const char *name);
+
 /* config.c: the driver in force, never NULL. */
 const struct blkmq_driver *config_driver (const struct blkmq_config *config);
 
@@ -26,6 +41,8 @@ const struct blkmq_key *key_find (const struct blkmq_key *keys, size_t nr_keys,
 /* config.c: the engine's key NAME, or NULL; the driver that has it, or NULL. */
 const struct blkmq_key *key_find_engine (const char *name);
 const struct blkmq_driver *key_find_owner (const char *name);
+const struct blkmq_key *key_find_driver (const struct blkmq_driver *driver,
+                                         const char *name);
 
 /* config-unknown.c: NAME is neither the engine's nor DRIVER's (NULL: nor any
  * driver's); VALUE names no driver.  -EINVAL, with a message in ERROR. */

@@ -330,8 +330,8 @@ START_TEST (another_abi_version_is_refused)
   read_image ();
   descriptor ()->abi_version = BLKMQ_DRIVER_ABI + 41;
   load_fails (write_image ("x.so"),
-              "built for ABI version 42; blkmq " PACKAGE_VERSION
-              " needs version 1: build it with the headers of this version");
+              "built for ABI version 43; blkmq " PACKAGE_VERSION
+              " needs version 2: build it with the headers of this version");
 }
 END_TEST
 
