@@ -103,8 +103,9 @@ BLKMQ_PUBLIC bool blkmq_disk_has_power (const struct blkmq_disk *disk);
 
 /* From now on blkmq_disk_stats and blkmq_disk_latency count from 0; but for
  * what is there at the moment (in_flight, waiting).  What ends meanwhile may be
- * counted before or after. */
-BLKMQ_PUBLIC void blkmq_disk_reset_stats (struct blkmq_disk *disk);
+ * counted before or after.  The minima and maxima of histograms are from now on
+ * as exact as their buckets.  0 or -ENOMEM. */
+BLKMQ_PUBLIC int blkmq_disk_reset_stats (struct blkmq_disk *disk);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/config-check.c \
 	src/engine/config-parse.c \
 	src/engine/config-unknown.c \
+	src/engine/control.c \
 	src/engine/disk.c \
 	src/engine/disk-setup.c \
 	src/engine/disk.h \

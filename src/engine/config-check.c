@@ -92,28 +92,25 @@ check_required (const struct blkmq_config *config, const struct blkmq_key *keys,
 }
 
 /* A time that nothing would obey is a mistake, whatever its value. */
-static int
-check_timer_keys (const struct blkmq_config *config, struct blkmq_error *error)
+int
+config_check_unused (const struct blkmq_config *config, const char *name,
+                     struct blkmq_error *error)
 {
-  static const char *const names[] = { "completion_nsec", "spin_ns" };
   struct text text = text_begin_error (error);
 
-  if (blkmq_config_number (config, "irqmode") == IRQMODE_TIMER)
+  if ((strcmp (name, "completion_nsec") != 0 && strcmp (name, "spin_ns") != 0)
+      || blkmq_config_number (config, "irqmode") == IRQMODE_TIMER
+      || !blkmq_config_is_set (config, name))
     return 0;
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-    if (!blkmq_config_is_set (config, names[i]))
-      continue;
-    text_add (&text, "%s=", names[i]);
-    text_add_value (&text, blkmq_config_string (config, names[i]));
-    text_add (&text, ": contradicts irqmode=%s; needs irqmode=timer",
-              blkmq_config_string (config, "irqmode"));
-    return -EINVAL;
-  }
-  return 0;
+  text_add (&text, "%s=", name);
+  text_add_value (&text, blkmq_config_string (config, name));
+  text_add (&text, ": contradicts irqmode=%s; needs irqmode=timer",
+            blkmq_config_string (config, "irqmode"));
+  return -EINVAL;
 }
 
 int
-blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
+config_check_values (struct blkmq_config *config, struct blkmq_error *error)
 {
   const struct blkmq_driver *driver;
   struct text text;
@@ -153,8 +150,15 @@ blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
   if (r < 0)
     return r;
 
-  r = check_scheduler (config, error);
-  if (r < 0)
-    return r;
-  return check_timer_keys (config, error);
+  return check_scheduler (config, error);
+}
+
+int
+blkmq_config_check (struct blkmq_config *config, struct blkmq_error *error)
+{
+  int r = config_check_values (config, error);
+
+  for (size_t i = 0; i < config->nr_entries && r == 0; i++)
+    r = config_check_unused (config, config->entries[i].name, error);
+  return r;
 }

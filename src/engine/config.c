@@ -239,6 +239,40 @@ no_memory:
   return -ENOMEM;
 }
 
+struct blkmq_config *
+config_clone (const struct blkmq_config *config)
+{
+  struct blkmq_config *clone = blkmq_config_alloc ();
+
+  if (clone == NULL)
+    return NULL;
+  for (size_t i = 0; i < config->nr_entries; i++) {
+    const struct config_entry *entry = &config->entries[i];
+
+    if (add_entry (clone, entry->name, entry->value, NULL) < 0) {
+      blkmq_config_free (clone);
+      return NULL;
+    }
+  }
+  clone->driver = config->driver;
+  return clone;
+}
+
+void
+config_forget (struct blkmq_config *config, const char *name)
+{
+  for (size_t i = 0; i < config->nr_entries; i++) {
+    struct config_entry *entry = &config->entries[i];
+
+    if (strcmp (entry->name, name) != 0)
+      continue;
+    free (entry->name);
+    free (entry->value);
+    *entry = config->entries[--config->nr_entries];
+    return;
+  }
+}
+
 /* What driver=VALUE means: a name, or a path if there is a slash in it. */
 static int
 find_driver (const char *value, const struct blkmq_driver **driver,

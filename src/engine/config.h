@@ -31,6 +31,19 @@ struct blkmq_config {
 const struct config_entry *config_entry (const struct blkmq_config *config,
                                          const char *name);
 
+/* config.c: a copy, to be freed; NULL for lack of memory. */
+struct blkmq_config *config_clone (const struct blkmq_config *config);
+/* config.c: as if NAME, which is not driver, had not been set. */
+void config_forget (struct blkmq_config *config, const char *name);
+
+/* config-check.c: blkmq_config_check but for the contradictions between keys of
+ * which one means nothing without the other: on a running disk one may have
+ * been changed long after the other was given. */
+int config_check_values (struct blkmq_config *config,
+                         struct blkmq_error *error);
+int config_check_unused (const struct blkmq_config *config, const char *name,
+                         struct blkmq_error *error);
+
 /* config.c: the driver in force, never NULL. */
 const struct blkmq_driver *config_driver (const struct blkmq_config *config);
 

@@ -54,11 +54,6 @@ set_up_hctx (struct blkmq_disk *disk, struct blkmq_hctx *h, unsigned index,
   h->driver = disk->driver;
   h->driver_data = disk->driver_data;
   h->clock = disk->clock;
-  h->irqmode = disk->hctx_options.irqmode;
-  h->completion_ns = disk->hctx_options.completion_ns;
-  h->io_timeout_ns = disk->hctx_options.io_timeout_ns;
-  h->spin_ns = disk->hctx_options.spin_ns;
-  h->iostats = disk->hctx_options.iostats;
   atomic_init (&h->tag_pool, tags);
   atomic_init (&h->pool, tags);
 }
@@ -76,14 +71,15 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
   memset (h, 0, sizeof *h);
   set_up_hctx (disk, h, index, tags);
   if (disk->sched_ops->alloc != NULL) {
-    struct request_pool *pool
-        = elevator_make_pool (disk, index, disk->sched_ops, tags->depth, &r);
+    struct request_pool *pool = elevator_make_pool (
+        disk, index, disk->sched_ops, &disk->hctx_options, tags->depth, &r);
 
     if (pool == NULL)
       goto free_hctx;
     atomic_init (&h->pool, pool);
   }
-  r = hctx_init (h, disk->manual_loops ? LOOP_MANUAL : LOOP_OWN);
+  r = hctx_init (h, disk->manual_loops ? LOOP_MANUAL : LOOP_OWN,
+                 &disk->hctx_options);
   if (r < 0)
     goto free_pool;
   if (!(flags & HCTX_DROPPED)) {
@@ -124,11 +120,10 @@ free_hctx:
   return r;
 }
 
-static void
-set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
+void
+disk_read_options (struct hctx_options *options,
+                   const struct blkmq_config *config)
 {
-  struct hctx_options *options = &disk->hctx_options;
-
   options->irqmode = (enum irqmode)blkmq_config_number (config, "irqmode");
   options->completion_ns = blkmq_config_number (config, "completion_nsec");
   options->io_timeout_ns = blkmq_config_number (config, "io_timeout") * 1000000;
@@ -143,7 +138,6 @@ set_options (struct blkmq_disk *disk, const struct blkmq_config *config)
     .writes_starved = (unsigned)blkmq_config_number (config, "writes_starved"),
     .front_merges = blkmq_config_number (config, "front_merges") != 0,
   };
-  disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
   options->spin_ns = blkmq_config_number (config, "spin_ns");
   options->iostats = blkmq_config_number (config, "iostats");
 }
@@ -275,6 +269,9 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   disk = calloc (1, sizeof *disk);
   if (disk == NULL)
     return error_set (error, -ENOMEM, "no memory for a disk");
+  pthread_mutex_init (&disk->change_lock, NULL);
+  pthread_mutex_init (&disk->level_lock, NULL);
+  pthread_mutex_init (&disk->stats_lock, NULL);
   pthread_mutex_init (&disk->control_lock, NULL);
   pthread_mutex_init (&disk->drain_lock, NULL);
   pthread_condattr_init (&attr);
@@ -285,8 +282,14 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   clock_init_real (&disk->own_clock);
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
   disk->manual_loops = options->manual_loops;
-  set_options (disk, config);
+  disk_read_options (&disk->hctx_options, config);
+  disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
 
+  disk->config = config_clone (config);
+  if (disk->config == NULL) {
+    r = error_set (error, -ENOMEM, "no memory for a disk");
+    goto free_disk;
+  }
   r = draw_seed (disk, config);
   if (r < 0) {
     error_set (error, r, "no random number to be had for a seed");

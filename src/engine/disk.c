@@ -122,6 +122,10 @@ disk_free (struct blkmq_disk *disk)
   pthread_cond_destroy (&disk->drained);
   pthread_mutex_destroy (&disk->drain_lock);
   pthread_mutex_destroy (&disk->control_lock);
+  pthread_mutex_destroy (&disk->stats_lock);
+  pthread_mutex_destroy (&disk->level_lock);
+  pthread_mutex_destroy (&disk->change_lock);
+  blkmq_config_free (disk->config);
   free (disk);
 }
 

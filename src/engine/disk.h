@@ -42,6 +42,12 @@ struct blkmq_disk {
 
   _Atomic unsigned refs;
 
+  /* Settings (control.c).  level_lock is for the ops of driver and layers that
+   * are for control, and is held by whoever calls one; never while waiting. */
+  pthread_mutex_t change_lock, level_lock;
+  struct blkmq_config *config; /* a copy; level_lock */
+  pthread_mutex_t stats_lock;  /* since when they count; hctx->stats_base */
+
   pthread_mutex_t control_lock;
   bool started, removed;                /* control_lock */
   unsigned freeze_depth, quiesce_depth; /* control_lock */
@@ -112,6 +118,10 @@ struct disk_options {
   struct clock *clock; /* NULL: the real one */
   bool manual_loops;   /* disk_turn instead of threads */
 };
+
+/* What CONFIG says of hctxs. */
+void disk_read_options (struct hctx_options *options,
+                        const struct blkmq_config *config);
 
 /* SET may be NULL: one of its own. */
 int disk_alloc (struct blkmq_config *config, const struct disk_options *options,

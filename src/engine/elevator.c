@@ -233,16 +233,16 @@ elevator_next_locked (struct thread_slot *slot, struct blkmq_hctx *h)
 /* ---- set-up ---- */
 
 unsigned
-elevator_nr_requests (const struct blkmq_disk *disk, unsigned queue_depth)
+elevator_nr_requests (const struct hctx_options *options, unsigned queue_depth)
 {
-  unsigned nr = disk->hctx_options.nr_requests;
-
-  return nr != 0 ? nr : 2 * queue_depth;
+  return options->nr_requests != 0 ? options->nr_requests : 2 * queue_depth;
 }
 
 struct request_pool *
 elevator_make_pool (struct blkmq_disk *disk, unsigned index,
-                    const struct sched_ops *ops, unsigned queue_depth, int *err)
+                    const struct sched_ops *ops,
+                    const struct hctx_options *hctx_options,
+                    unsigned queue_depth, int *err)
 {
   struct pool_options options = {
     .driver = disk->driver,
@@ -250,16 +250,16 @@ elevator_make_pool (struct blkmq_disk *disk, unsigned index,
     .owner = disk,
     .mistakes = &disk->set->mistakes,
     .index = index,
-    .depth = elevator_nr_requests (disk, queue_depth),
+    .depth = elevator_nr_requests (hctx_options, queue_depth),
     .nr_reserved = disk->driver->nr_reserved_tags,
     .first_tag = queue_depth,
     .first_gen = 1,
-    .merges = disk->hctx_options.merges,
+    .merges = hctx_options->merges,
   };
   struct request_pool *pool;
   struct sched *sched;
 
-  *err = sched_alloc (ops, &disk->hctx_options.sched, options.depth, &sched);
+  *err = sched_alloc (ops, &hctx_options->sched, options.depth, &sched);
   if (*err < 0)
     return NULL;
   pool = pool_alloc (&options, err);

@@ -68,10 +68,9 @@ elevator_has_work (struct blkmq_hctx *h)
 
 /* A pool with a scheduler for hctx INDEX of DISK, in place of OLD, if that is
  * not NULL, for a tag set of that depth.  *ERR as pool_alloc's. */
-struct request_pool *elevator_make_pool (struct blkmq_disk *disk,
-                                         unsigned index,
-                                         const struct sched_ops *ops,
-                                         unsigned queue_depth, int *err);
+struct request_pool *elevator_make_pool (
+    struct blkmq_disk *disk, unsigned index, const struct sched_ops *ops,
+    const struct hctx_options *hctx_options, unsigned queue_depth, int *err);
 
 /* Names have room for so many tags, driver tags and internal ones. */
 #define ELEVATOR_MAX_NAMES (1u << NAME_TAG_BITS)
@@ -89,7 +88,7 @@ elevator_fits (uint64_t queue_depth, uint64_t nr_requests)
 }
 
 /* How many requests such a pool has. */
-unsigned elevator_nr_requests (const struct blkmq_disk *disk,
+unsigned elevator_nr_requests (const struct hctx_options *options,
                                unsigned queue_depth);
 
 #endif /* BLKMQ_ENGINE_ELEVATOR_H */

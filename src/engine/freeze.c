@@ -329,6 +329,9 @@ freeze_remove (struct blkmq_disk *disk)
   /* The loops before the driver: a timeout scan may be asking it. */
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
     loop_stop (disk_hctx (disk, i)->loop);
+  /* A change of settings that does not know yet ends first. */
+  pthread_mutex_lock (&disk->level_lock);
+  pthread_mutex_unlock (&disk->level_lock);
   if (disk->driver->stop != NULL)
     disk->driver->stop (disk->driver_data);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {

@@ -63,7 +63,8 @@ hctx_exit_driver (struct blkmq_hctx *h)
 }
 
 int
-hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
+hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind,
+           const struct hctx_options *options)
 {
   int r;
 
@@ -82,16 +83,19 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind)
   r = timer_heap_init (&h->heap, hctx_nr_timers (hctx_pool (h)->depth));
   if (r < 0)
     goto destroy_lock;
-  h->loop = loop_alloc (loop_kind, NULL, h->index, h->spin_ns, &loop_ops, h);
+  h->loop = loop_alloc (loop_kind, NULL, h->index, &loop_ops, h);
   if (h->loop == NULL) {
     r = -ENOMEM;
     goto exit_heap;
   }
   h->heap.set_deadline = set_deadline;
   h->heap.opaque = h;
-  r = iostat_init (h);
-  if (r < 0)
-    goto free_loop;
+  if (options->iostats) {
+    r = iostat_prepare (h);
+    if (r < 0)
+      goto free_loop;
+  }
+  hctx_set_options (h, options);
   return 0;
 
 free_loop:
@@ -108,6 +112,7 @@ hctx_exit (struct blkmq_hctx *h)
 {
   hctx_exit_driver (h);
   iostat_exit (h);
+  free (h->stats_base);
   loop_free (h->loop);
   timer_heap_exit (&h->heap);
   pthread_mutex_destroy (&h->lock);
@@ -116,15 +121,34 @@ hctx_exit (struct blkmq_hctx *h)
 int
 hctx_lend_loop (struct blkmq_hctx *h, struct ev_loop *ev)
 {
-  struct loop *loop
-      = loop_alloc (LOOP_LENT, ev, h->index, h->spin_ns, &loop_ops, h);
+  struct loop *loop = loop_alloc (LOOP_LENT, ev, h->index, &loop_ops, h);
 
   if (loop == NULL)
     return -ENOMEM;
+  loop_set_spin (loop, loop_spin_ns (h->loop));
   loop_free (h->loop);
   h->loop = loop;
   loop_set_polled (loop, hctx_is_polled (h));
   return 0;
+}
+
+static void
+set_ends_inline (struct blkmq_hctx *h)
+{
+  atomic_store (&h->ends_inline,
+                (hctx_is_polled (h) || h->irqmode == IRQMODE_NONE)
+                    && h->driver->complete == NULL);
+}
+
+void
+hctx_set_options (struct blkmq_hctx *h, const struct hctx_options *options)
+{
+  atomic_store (&h->irqmode, options->irqmode);
+  atomic_store (&h->completion_ns, options->completion_ns);
+  atomic_store (&h->io_timeout_ns, options->io_timeout_ns);
+  atomic_store (&h->iostat, options->iostats ? h->iostat_memory : NULL);
+  loop_set_spin (h->loop, options->spin_ns);
+  set_ends_inline (h);
 }
 
 void
@@ -143,8 +167,7 @@ hctx_set_type (struct blkmq_hctx *h, enum blkmq_hctx_type type)
     atomic_fetch_and (&h->flags, ~HCTX_POLLED);
   /* Who polls takes the end with it; there is nothing to be delayed. */
   atomic_store (&h->type, type);
-  atomic_store (&h->ends_inline, (is_polled || h->irqmode == IRQMODE_NONE)
-                                     && h->driver->complete == NULL);
+  set_ends_inline (h);
   atomic_store (&h->driver_flags,
                 is_polled ? driver_flags | BLKMQ_IO_POLLED : driver_flags);
   loop_set_polled (h->loop, is_polled);

@@ -5,6 +5,10 @@
  *
  * Locks of the engine, in the order in which they may be taken:
  *
+ *   disk->change_lock     one change of settings at a time (control.c)
+ *   set->update_lock      one live update at a time (update.c)
+ *   disk->level_lock      the control ops of driver and layers; the settings
+ *   disk->stats_lock      since when the counters count; a leaf
  *   set->lock             which disks a tag set has, what its pools are
  *   disk->control_lock    depths and states of freeze, quiesce, start, remove
  *   hctx->lock            queue, waiters, who runs
@@ -36,6 +40,8 @@
 #include "engine/share.h"
 #include "engine/thread.h"
 #include "engine/timer.h"
+
+struct iostat;
 
 enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 
@@ -72,18 +78,20 @@ struct blkmq_hctx {
   alignas (CACHE_LINE_BYTES) struct blkmq_disk *disk;
   unsigned index;
   const struct blkmq_driver *driver;
-  void *data;           /* the driver's */
-  bool driver_is_ready; /* its init_hctx was called; set->lock */
-  enum irqmode irqmode;
-  uint64_t completion_ns;
-  uint64_t io_timeout_ns; /* 0: off */
-  uint64_t spin_ns;       /* the loop's */
-  bool iostats;
-  struct iostat *iostat; /* NULL without iostats */
+  void *data;                   /* the driver's */
+  bool driver_is_ready;         /* its init_hctx was called; set->lock */
+  struct iostat *iostat_memory; /* NULL: iostats has never been on */
   struct clock *clock;
   struct loop *loop;
   void *driver_data; /* the disk's */
   struct blkmq_tag_set *set;
+
+  /* Changed while the disk is frozen (hctx_set_options).  Loops look at them
+   * even then. */
+  _Atomic uint64_t io_timeout_ns; /* 0: off */
+  _Atomic uint64_t completion_ns;
+  _Atomic (enum irqmode) irqmode;
+  _Atomic (struct iostat *) iostat; /* NULL without iostats */
 
   /* Read on every path, written rarely. */
   alignas (CACHE_LINE_BYTES) _Atomic unsigned flags;
@@ -150,6 +158,7 @@ struct blkmq_hctx {
   _Atomic uint64_t polled;
   _Atomic uint64_t stale_tokens, stale_handles;
   _Atomic uint64_t flushes, flushes_coalesced;
+  struct blkmq_stats *stats_base; /* NULL: count from start; stats_lock */
 };
 
 static inline bool
@@ -207,8 +216,14 @@ count (_Atomic uint64_t *counter)
   atomic_fetch_add_explicit (counter, 1, memory_order_relaxed);
 }
 
+/* Have OPTIONS, of which these are an hctx's, from now on.  Before anything
+ * uses it, or while it is frozen.  With iostats after iostat_prepare. */
+void hctx_set_options (struct blkmq_hctx *h,
+                       const struct hctx_options *options);
+
 /* Set up an hctx whose fixed fields and pool are filled in. */
-int hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind);
+int hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind,
+               const struct hctx_options *options);
 void hctx_exit (struct blkmq_hctx *h);
 
 /* The driver's part of it: each is done once until the other is. */

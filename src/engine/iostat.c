@@ -37,20 +37,28 @@ struct iostat {
   alignas (CACHE_LINE_BYTES) _Atomic uint64_t stamp; /* a tick */
   _Atomic uint64_t busy;                             /* ticks */
   struct latency latencies[BLKMQ_NR_OPS];
+  struct base *bases; /* one an operation; NULL: all from the start */
+};
+
+/* What is not counted any more; stats_lock. */
+struct base {
+  uint64_t sum_ns;
+  uint64_t buckets[BLKMQ_HISTOGRAM_NR_BUCKETS];
 };
 
 int
-iostat_init (struct blkmq_hctx *h)
+iostat_prepare (struct blkmq_hctx *h)
 {
   struct iostat *stat;
 
-  if (!h->iostats)
+  if (h->iostat_memory != NULL)
     return 0;
   stat = aligned_alloc (CACHE_LINE_BYTES, sizeof *stat);
   if (stat == NULL)
     return -ENOMEM;
   atomic_init (&stat->stamp, 0);
   atomic_init (&stat->busy, 0);
+  stat->bases = NULL;
   for (unsigned op = 0; op < BLKMQ_NR_OPS; op++) {
     struct latency *l = &stat->latencies[op];
 
@@ -60,15 +68,16 @@ iostat_init (struct blkmq_hctx *h)
     for (unsigned i = 0; i < BLKMQ_HISTOGRAM_NR_BUCKETS; i++)
       atomic_init (&l->buckets[i], 0);
   }
-  h->iostat = stat;
+  h->iostat_memory = stat;
   return 0;
 }
 
 void
 iostat_exit (struct blkmq_hctx *h)
 {
-  free (h->iostat);
-  h->iostat = NULL;
+  if (h->iostat_memory != NULL)
+    free (h->iostat_memory->bases);
+  free (h->iostat_memory);
 }
 
 static void
@@ -131,7 +140,7 @@ void
 iostat_start_timed (struct request *r)
 {
   struct blkmq_hctx *h = r->rq.hctx;
-  struct iostat *stat = h->iostat;
+  struct iostat *stat = h->iostat_memory;
   uint64_t now_ns = clock_now_ns (h->clock);
   uint64_t stamp = read_stamp (stat);
   uint64_t tick = now_ns >> TICK_SHIFT;
@@ -170,7 +179,7 @@ void
 iostat_end_timed (struct request *r)
 {
   struct blkmq_hctx *h = r->rq.hctx;
-  struct iostat *stat = h->iostat;
+  struct iostat *stat = h->iostat_memory;
   struct latency *l = &stat->latencies[r->rq.op];
   uint64_t start_ns = get (&r->start_ns);
   uint64_t now_ns = clock_now_ns (h->clock);
@@ -192,35 +201,79 @@ iostat_end_timed (struct request *r)
 
 /* ---- reading ---- */
 
+int
+iostat_prepare_base (struct blkmq_hctx *h)
+{
+  struct iostat *stat = h->iostat_memory;
+
+  if (stat == NULL || stat->bases != NULL)
+    return 0;
+  stat->bases = calloc (BLKMQ_NR_OPS, sizeof stat->bases[0]);
+  return stat->bases != NULL ? 0 : -ENOMEM;
+}
+
+void
+iostat_set_base (struct blkmq_hctx *h)
+{
+  struct iostat *stat = h->iostat_memory;
+
+  if (stat == NULL || stat->bases == NULL)
+    return;
+  for (unsigned op = 0; op < BLKMQ_NR_OPS; op++) {
+    struct latency *l = &stat->latencies[op];
+    struct base *base = &stat->bases[op];
+
+    for (unsigned i = 0; i < BLKMQ_HISTOGRAM_NR_BUCKETS; i++)
+      base->buckets[i]
+          = atomic_load_explicit (&l->buckets[i], memory_order_acquire);
+    base->sum_ns = get (&l->sum_ns);
+  }
+}
+
+static void
+widen (struct blkmq_histogram *histogram, uint64_t min_ns, uint64_t max_ns)
+{
+  if (histogram->count == 0 || min_ns < histogram->min_ns)
+    histogram->min_ns = min_ns;
+  if (max_ns > histogram->max_ns)
+    histogram->max_ns = max_ns;
+}
+
 void
 iostat_add_latency (struct blkmq_hctx *h, enum blkmq_op op,
                     struct blkmq_histogram *histogram)
 {
-  struct latency *l = &h->iostat->latencies[op];
-  uint64_t count = 0, ns;
+  struct latency *l = &h->iostat_memory->latencies[op];
+  const struct base *base
+      = h->iostat_memory->bases != NULL ? &h->iostat_memory->bases[op] : NULL;
+  uint64_t count = 0;
+  unsigned first = 0, last = 0;
 
   for (unsigned i = 0; i < BLKMQ_HISTOGRAM_NR_BUCKETS; i++) {
     uint64_t nr = atomic_load_explicit (&l->buckets[i], memory_order_acquire);
 
+    nr -= base != NULL ? base->buckets[i] : 0;
+    if (nr == 0)
+      continue;
+    first = count == 0 ? i : first;
+    last = i;
     histogram->buckets[i] += nr;
     count += nr;
   }
   if (count == 0)
     return;
-  histogram->sum_ns += get (&l->sum_ns);
-  ns = get (&l->min_ns);
-  if (histogram->count == 0 || ns < histogram->min_ns)
-    histogram->min_ns = ns;
-  ns = get (&l->max_ns);
-  if (ns > histogram->max_ns)
-    histogram->max_ns = ns;
+  histogram->sum_ns += get (&l->sum_ns) - (base != NULL ? base->sum_ns : 0);
+  if (base == NULL)
+    widen (histogram, get (&l->min_ns), get (&l->max_ns));
+  else
+    widen (histogram, histogram_bucket_ns (first), histogram_bucket_ns (last));
   histogram->count += count;
 }
 
 void
 iostat_add_times (struct blkmq_hctx *h, struct blkmq_stats *stats)
 {
-  struct iostat *stat = h->iostat;
+  struct iostat *stat = h->iostat_memory;
   uint64_t stamp, tick;
 
   if (stat == NULL)

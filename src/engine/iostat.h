@@ -10,9 +10,14 @@
 #include "engine/hctx.h"
 #include "engine/request.h"
 
-/* If H has iostats: 0 or -ENOMEM. */
-int iostat_init (struct blkmq_hctx *h);
+/* What H needs for iostats, if it is not there yet: 0 or -ENOMEM.  It stays
+ * when they are switched off. */
+int iostat_prepare (struct blkmq_hctx *h);
 void iostat_exit (struct blkmq_hctx *h);
+
+/* Have latencies count from now on; what that needs: 0 or -ENOMEM. */
+int iostat_prepare_base (struct blkmq_hctx *h);
+void iostat_set_base (struct blkmq_hctx *h);
 
 void iostat_start_timed (struct request *r);
 void iostat_end_timed (struct request *r);
@@ -21,7 +26,10 @@ void iostat_end_timed (struct request *r);
 static inline void
 iostat_start (struct request *r)
 {
-  if (__builtin_expect (r->rq.hctx->iostat != NULL, 0))
+  if (__builtin_expect (
+          atomic_load_explicit (&r->rq.hctx->iostat, memory_order_acquire)
+              != NULL,
+          0))
     iostat_start_timed (r);
 }
 
@@ -29,7 +37,10 @@ iostat_start (struct request *r)
 static inline void
 iostat_end (struct request *r)
 {
-  if (__builtin_expect (r->rq.hctx->iostat != NULL, 0))
+  if (__builtin_expect (
+          atomic_load_explicit (&r->rq.hctx->iostat, memory_order_acquire)
+              != NULL,
+          0))
     iostat_end_timed (r);
 }
 

@@ -44,7 +44,7 @@ struct loop {
   ev_prepare before_sleep; /* lent and polled */
   ev_idle no_sleep;        /* active while there is something to poll for */
   int kickfd, timerfd;
-  uint64_t spin_ns;
+  _Atomic uint64_t spin_ns;
   struct clock clock; /* the real one */
   pthread_t thread;
   bool running; /* set and cleared by the one who starts and stops */
@@ -184,6 +184,18 @@ set_polling (struct loop *loop, bool is_polled)
 }
 
 void
+loop_set_spin (struct loop *loop, uint64_t spin_ns)
+{
+  atomic_store (&loop->spin_ns, spin_ns);
+}
+
+uint64_t
+loop_spin_ns (const struct loop *loop)
+{
+  return atomic_load (&loop->spin_ns);
+}
+
+void
 loop_set_polled (struct loop *loop, bool is_polled)
 {
   if (atomic_exchange (&loop->polled, is_polled) != is_polled
@@ -284,7 +296,7 @@ loop_thread (void *opaque)
 
 struct loop *
 loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
-            uint64_t spin_ns, const struct loop_ops *ops, void *opaque)
+            const struct loop_ops *ops, void *opaque)
 {
   struct loop *loop = calloc (1, sizeof *loop);
 
@@ -294,7 +306,6 @@ loop_alloc (enum loop_kind kind, struct ev_loop *ev, unsigned index,
   loop->kind = kind;
   loop->ev = ev;
   loop->index = index;
-  loop->spin_ns = spin_ns;
   clock_init_real (&loop->clock);
   atomic_init (&loop->deadline_ns, UINT64_MAX);
   loop->ops = ops;

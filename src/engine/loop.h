@@ -26,11 +26,10 @@ struct loop_ops {
   bool (*poll) (void *opaque);
 };
 
-/* EV is the lent loop, else NULL.  INDEX names the thread.  SPIN_NS before each
- * deadline the loop wakes up and does not sleep until it has come. */
+/* EV is the lent loop, else NULL.  INDEX names the thread. */
 struct loop *loop_alloc (enum loop_kind kind, struct ev_loop *ev,
-                         unsigned index, uint64_t spin_ns,
-                         const struct loop_ops *ops, void *opaque);
+                         unsigned index, const struct loop_ops *ops,
+                         void *opaque);
 void loop_free (struct loop *loop);
 
 /* 0 or -errno.  Own: start the thread.  Lent: the loop's thread calls. */
@@ -47,6 +46,11 @@ void loop_kick (struct loop *loop);
 /* Set the (one) deadline, absolute CLOCK_MONOTONIC; UINT64_MAX: none.  Any
  * thread. */
 void loop_set_deadline (struct loop *loop, uint64_t deadline_ns);
+
+/* From now on wake up so long before each deadline, and do not sleep until it
+ * has come.  Any thread. */
+void loop_set_spin (struct loop *loop, uint64_t spin_ns);
+uint64_t loop_spin_ns (const struct loop *loop);
 
 /* From now on call ops->poll, or do not.  Any thread. */
 void loop_set_polled (struct loop *loop, bool is_polled);

@@ -95,6 +95,12 @@ check_keys (const struct blkmq_driver *driver, struct blkmq_error *error)
                 key->name);
       return -EINVAL;
     }
+    if (key->live && driver->change == NULL) {
+      text = text_begin_error (error);
+      text_add (&text, "driver %s: key %s is live, and change is missing",
+                driver->name, key->name);
+      return -EINVAL;
+    }
   }
   return 0;
 }

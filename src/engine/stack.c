@@ -32,12 +32,17 @@ struct level {
   const struct blkmq_driver *ops;
   void *data;
   size_t pdu_offset;
+  /* Which are the next that take part, below and above.  Changed only while the
+   * disk is frozen. */
+  uint8_t below;
+  int8_t above; /* -1: none */
 };
 
 struct stack {
   struct blkmq_driver ops; /* if there are layers; plan_of wants it first */
   unsigned nr_levels;
   unsigned nr_open;                /* from the bottom */
+  unsigned first;                  /* that takes part */
   struct level levels[MAX_LEVELS]; /* from top to bottom */
 };
 
@@ -99,7 +104,7 @@ stack_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
 {
   const struct stack *stack = hctx->driver_data;
   struct stack_pdu *pdu = pdu_of (rq);
-  unsigned index = 0;
+  unsigned index = stack->first;
 
   if (word_gen_follows (name_gen (pdu->token), name_gen (token)))
     index = atomic_load_explicit (&pdu->level, memory_order_relaxed);
@@ -117,7 +122,7 @@ blkmq_pass (struct blkmq_hctx *hctx, struct blkmq_request *rq,
       = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
 
   assert (index + 1 < stack->nr_levels);
-  return queue_on (stack, hctx, rq, token, index + 1);
+  return queue_on (stack, hctx, rq, token, stack->levels[index].below);
 }
 
 static void
@@ -125,7 +130,8 @@ stack_commit_rqs (struct blkmq_hctx *hctx)
 {
   const struct stack *stack = hctx->driver_data;
 
-  for (unsigned i = 0; i < stack->nr_levels; i++) {
+  for (unsigned i = stack->first; i < stack->nr_levels;
+       i = stack->levels[i].below) {
     if (stack->levels[i].ops->commit_rqs != NULL)
       stack->levels[i].ops->commit_rqs (hctx);
   }
@@ -171,9 +177,10 @@ stack_complete (struct blkmq_request *rq, enum blkmq_status status)
     pdu->up = (int8_t)atomic_load_explicit (&pdu->level, memory_order_relaxed);
   }
   while (pdu->up >= 0 && !request_is_kept (request_of (rq))) {
+    const struct level *level = &stack->levels[pdu->up];
     const struct blkmq_driver *ops = show (stack, rq, (unsigned)pdu->up);
 
-    pdu->up--;
+    pdu->up = level->above;
     if (ops->complete != NULL)
       status = ops->complete (rq, status);
   }
@@ -353,16 +360,43 @@ make_ops (struct stack *stack)
   };
 }
 
+/* Which levels take part with CONFIG: the driver, and the layers that are
+ * wanted. */
+static void
+choose_levels (struct stack *stack, const struct blkmq_config *config)
+{
+  unsigned below = stack->nr_levels;
+  int above = -1;
+
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    struct level *level = &stack->levels[i];
+
+    level->above = (int8_t)above;
+    if (i == stack->nr_levels - 1 || level->ops->is_wanted (config))
+      above = (int)i;
+  }
+  for (unsigned i = stack->nr_levels; i-- > 0;) {
+    struct level *level = &stack->levels[i];
+
+    level->below = (uint8_t)below;
+    if (i == stack->nr_levels - 1 || level->ops->is_wanted (config))
+      below = i;
+  }
+  stack->first = below;
+}
+
 int
 stack_plan (const struct blkmq_config *config, struct stack **result,
             struct blkmq_error *error)
 {
   struct stack *stack = calloc (1, sizeof *stack);
+  bool is_live = blkmq_config_number (config, "live");
 
   if (stack == NULL)
     return error_set (error, -ENOMEM, "no memory for a disk");
   for (unsigned i = 0; blkmq_layers[i] != NULL; i++) {
-    if (!blkmq_layers[i]->is_wanted (config))
+    if (!blkmq_layers[i]->is_wanted (config)
+        && !(is_live && blkmq_layers[i]->change != NULL))
       continue;
     assert (stack->nr_levels < MAX_LEVELS - 1);
     stack->levels[stack->nr_levels++].ops = blkmq_layers[i];
@@ -370,6 +404,7 @@ stack_plan (const struct blkmq_config *config, struct stack **result,
   stack->levels[stack->nr_levels++].ops = config_driver (config);
   if (stack->nr_levels > 1)
     make_ops (stack);
+  choose_levels (stack, config);
   *result = stack;
   return 0;
 }
@@ -476,4 +511,59 @@ stack_close (struct stack *stack)
       stack->levels[i].ops->close (stack->levels[i].data);
   }
   stack->nr_open = 0;
+}
+
+/* ---- control ---- */
+
+const struct blkmq_driver *
+stack_level (const struct stack *stack, unsigned index, void **data)
+{
+  if (index >= stack->nr_levels)
+    return NULL;
+  *data = stack->levels[index].data;
+  return stack->levels[index].ops;
+}
+
+static bool
+has_one_of (const struct blkmq_driver *ops,
+            const struct blkmq_setting *settings, size_t nr_settings)
+{
+  for (size_t i = 0; i < nr_settings; i++) {
+    if (key_find (ops->keys, ops->nr_keys, settings[i].key) != NULL)
+      return true;
+  }
+  return false;
+}
+
+int
+stack_change (struct stack *stack, const struct blkmq_config *old,
+              const struct blkmq_config *config,
+              const struct blkmq_setting *settings, size_t nr_settings,
+              struct blkmq_error *error)
+{
+  bool changed[MAX_LEVELS] = { false };
+
+  for (unsigned i = 0; i < stack->nr_levels; i++) {
+    struct level *level = &stack->levels[i];
+    int r;
+
+    if (!has_one_of (level->ops, settings, nr_settings))
+      continue;
+    if (error != NULL)
+      error->message[0] = '\0';
+    r = level->ops->change (level->data, config, error);
+    if (r == 0) {
+      changed[i] = true;
+      continue;
+    }
+    if (error != NULL && error->message[0] == '\0')
+      error_set (error, r, "%s: %s", level->ops->name, strerror (-r));
+    while (i-- > 0) {
+      if (changed[i])
+        stack->levels[i].ops->change (stack->levels[i].data, old, NULL);
+    }
+    return r;
+  }
+  choose_levels (stack, config);
+  return 0;
 }

@@ -12,6 +12,7 @@
 #ifndef BLKMQ_ENGINE_STACK_H
 #define BLKMQ_ENGINE_STACK_H
 
+#include "blkmq-control.h"
 #include "blkmq-driver.h"
 
 struct stack;
@@ -38,6 +39,19 @@ int stack_open (struct stack *stack, const struct blkmq_config *config,
                 uint64_t seed, struct blkmq_limits *limits,
                 struct blkmq_error *error);
 void stack_close (struct stack *stack);
+
+/* Of each level from the top, whether it takes part or not: its ops, and *DATA.
+ * NULL: there are no more. */
+const struct blkmq_driver *stack_level (const struct stack *stack,
+                                        unsigned index, void **data);
+
+/* The disk is frozen, and what SETTINGS have changed since OLD is in CONFIG:
+ * let the levels know whose keys these are, and those take part that are
+ * wanted. If one of them fails: as before, with that one's error. */
+int stack_change (struct stack *stack, const struct blkmq_config *old,
+                  const struct blkmq_config *config,
+                  const struct blkmq_setting *settings, size_t nr_settings,
+                  struct blkmq_error *error);
 
 /* The layers there can be, from top to bottom, NULL at the end.  It is the
  * layers' own file that defines it. */

@@ -6,9 +6,12 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "blkmq-control.h"
 #include "engine/disk.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
@@ -87,35 +90,103 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   hctx_let_go (slot, h, hold);
 }
 
+/* What H has counted since the disk was started. */
 static void
-add_disk (struct thread_slot *slot, struct blkmq_disk *disk, unsigned index,
-          struct blkmq_stats *stats)
+read_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
+           struct blkmq_stats *stats)
 {
-  memset (stats, 0, sizeof *stats);
-  if (index != BLKMQ_HCTX_ANY)
-    add_hctx (slot, disk_hctx (disk, index), stats);
-  else {
-    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
-      add_hctx (slot, disk_hctx (disk, i), stats);
-  }
+  unsigned moves;
+
+  /* Counters of a pool that goes move to its hctx (tagset.c: reap_locked). */
+  do {
+    moves = atomic_load (&h->set->count_moves);
+    memset (stats, 0, sizeof *stats);
+    add_hctx (slot, h, stats);
+  } while (moves % 2 != 0 || moves != atomic_load (&h->set->count_moves));
 }
+
+/* ---- since when ---- */
+
+/* All of it is numbers of one size, so that it can be treated as an array. */
+#define NR_NUMBERS (sizeof (struct blkmq_stats) / sizeof (uint64_t))
+static_assert (sizeof (struct blkmq_stats) % sizeof (uint64_t) == 0,
+               "counters are 64 bits");
+
+/* What is there now is not counted since anything. */
+static void
+forget_present (struct blkmq_stats *stats)
+{
+  memset (stats->in_flight, 0, sizeof stats->in_flight);
+  stats->waiting = 0;
+}
+
+static void
+add_numbers (struct blkmq_stats *to, const struct blkmq_stats *stats,
+             const struct blkmq_stats *base)
+{
+  uint64_t *sums = (uint64_t *)(void *)to;
+  const uint64_t *numbers = (const uint64_t *)(const void *)stats;
+  const uint64_t *bases = (const uint64_t *)(const void *)base;
+
+  for (size_t i = 0; i < NR_NUMBERS; i++)
+    sums[i] += numbers[i] - (bases != NULL ? bases[i] : 0);
+}
+
+int
+blkmq_disk_reset_stats (struct blkmq_disk *disk)
+{
+  struct thread_slot *slot = engine_enter_from_below ();
+  int r = 0;
+
+  pthread_mutex_lock (&disk->stats_lock);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk) && r == 0; i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    if (h->stats_base == NULL)
+      h->stats_base = malloc (sizeof *h->stats_base);
+    if (h->stats_base == NULL)
+      r = -ENOMEM;
+    else {
+      memset (h->stats_base, 0, sizeof *h->stats_base);
+      r = iostat_prepare_base (h);
+    }
+  }
+  for (unsigned i = 0; i < disk_nr_hctxs (disk) && r == 0; i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    read_hctx (slot, h, h->stats_base);
+    forget_present (h->stats_base);
+    iostat_set_base (h);
+  }
+  pthread_mutex_unlock (&disk->stats_lock);
+  engine_leave_from_below (slot);
+  return r;
+}
+
+/* ---- reading ---- */
 
 int
 blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
                   struct blkmq_stats *stats)
 {
   struct thread_slot *slot;
-  unsigned moves;
+  struct blkmq_stats one;
 
   if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
     return -EINVAL;
+  memset (stats, 0, sizeof *stats);
   slot = engine_enter_from_below ();
-  /* Counters of a pool that goes move to its hctx (tagset.c: reap_locked). */
-  do {
-    moves = atomic_load (&disk->set->count_moves);
-    add_disk (slot, disk, index, stats);
-  } while (moves % 2 != 0 || moves != atomic_load (&disk->set->count_moves));
-  engine_leave_from_below (slot);
+  pthread_mutex_lock (&disk->stats_lock);
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    if (index != BLKMQ_HCTX_ANY && index != i)
+      continue;
+    read_hctx (slot, h, &one);
+    add_numbers (stats, &one, h->stats_base);
+  }
+  pthread_mutex_unlock (&disk->stats_lock);
+  engine_leave_from_below (slot); /* not under the lock: this calls out */
   return 0;
 }
 
@@ -130,9 +201,11 @@ blkmq_disk_latency (struct blkmq_disk *disk, unsigned index, enum blkmq_op op,
   if (!disk->hctx_options.iostats)
     return -ENODATA;
   memset (histogram, 0, sizeof *histogram);
+  pthread_mutex_lock (&disk->stats_lock);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
     if (index == BLKMQ_HCTX_ANY || index == i)
       iostat_add_latency (disk_hctx (disk, i), op, histogram);
   }
+  pthread_mutex_unlock (&disk->stats_lock);
   return 0;
 }

@@ -27,6 +27,14 @@ timeout_start_scan (struct blkmq_hctx *h)
     timer_arm (&h->heap, &h->scan_timer, timeout_deadline_ns (h), 0);
 }
 
+/* io_timeout has changed: not when the old one says. */
+void
+timeout_restart_scan (struct blkmq_hctx *h)
+{
+  atomic_store (&h->scan_armed, true);
+  timer_arm (&h->heap, &h->scan_timer, timeout_deadline_ns (h), 0);
+}
+
 static uint64_t
 deadline (struct request *r)
 {
@@ -152,6 +160,11 @@ timeout_scan (struct blkmq_hctx *h)
   /* The driver may have been stopped; removal ends what is left. */
   if (atomic_load (&h->flags) & HCTX_REMOVED)
     return;
+  /* It was switched off; who switches it on starts a scan. */
+  if (h->io_timeout_ns == 0) {
+    atomic_store (&h->scan_armed, false);
+    return;
+  }
   for_each_taken (tag, pool)
   {
     uint64_t again_ns

@@ -20,6 +20,7 @@ timeout_deadline_ns (struct blkmq_hctx *h)
 }
 
 void timeout_start_scan (struct blkmq_hctx *h);
+void timeout_restart_scan (struct blkmq_hctx *h);
 
 /* Make sure that a scan comes.  Called after the request's tag was taken. */
 static inline void

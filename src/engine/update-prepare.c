@@ -81,6 +81,7 @@ collect_disks_locked (struct update *update)
     update->nr_disks++;
     ud->disk = d;
     ud->sched_ops = d->sched_ops;
+    ud->options = &d->hctx_options;
     ud->pools = calloc (update->nr_hw_queues, sizeof ud->pools[0]);
     if (ud->pools == NULL)
       return -ENOMEM;
@@ -127,14 +128,14 @@ update_has_scheduler (struct blkmq_hctx *h, const struct update *update,
   struct request_pool *pool = hctx_pool (h);
 
   return pool->sched != NULL && pool->sched->ops == ud->sched_ops
-         && pool->first_tag == update->queue_depth;
+         && !ud->has_new_options && pool->first_tag == update->queue_depth;
 }
 
 static int
 make_schedulers_locked (struct update *update, struct update_disk *ud,
                         struct blkmq_error *error)
 {
-  const struct hctx_options *options = &ud->disk->hctx_options;
+  const struct hctx_options *options = ud->options;
   int err;
 
   if (ud->sched_ops->alloc == NULL)
@@ -149,7 +150,7 @@ make_schedulers_locked (struct update *update, struct update_disk *ud,
   for (unsigned i = 0; i < update->nr_hw_queues; i++) {
     if (update_has_scheduler (disk_hctx (ud->disk, i), update, ud))
       continue;
-    ud->pools[i] = elevator_make_pool (ud->disk, i, ud->sched_ops,
+    ud->pools[i] = elevator_make_pool (ud->disk, i, ud->sched_ops, options,
                                        update->queue_depth, &err);
     if (ud->pools[i] == NULL)
       return error_set (error, err, "scheduler=%s: hctx %u: %s",
@@ -160,10 +161,12 @@ make_schedulers_locked (struct update *update, struct update_disk *ud,
 
 /* New hctxs are not in use: marked so before anybody can see them. */
 static int
-make_hctxs_locked (struct update *update, struct blkmq_disk *disk)
+make_hctxs_locked (struct update *update, const struct update_disk *ud)
 {
+  struct blkmq_disk *disk = ud->disk;
   unsigned nr_timers = hctx_nr_timers (
-      update->queue_depth + elevator_nr_requests (disk, update->queue_depth));
+      update->queue_depth
+      + elevator_nr_requests (ud->options, update->queue_depth));
   int r;
 
   for (unsigned i = 0; i < update->nr_hw_queues; i++) {
@@ -209,10 +212,9 @@ make_maps (struct update *update, struct blkmq_error *error)
   return r;
 }
 
-/* SCHED_OPS: for DISK, if it is not NULL. */
 int
 update_prepare_locked (struct update *update, const struct blkmq_disk *disk,
-                       const struct sched_ops *sched_ops,
+                       const struct update_wanted *wanted,
                        struct blkmq_error *error)
 {
   int r = check_bounds (update, error);
@@ -221,23 +223,30 @@ update_prepare_locked (struct update *update, const struct blkmq_disk *disk,
     return r;
   update->old_nr_hw_queues = update->set->nr_hw_queues;
   r = collect_disks_locked (update);
+  for (unsigned i = 0; i < update->nr_disks; i++) {
+    struct update_disk *ud = &update->disks[i];
+
+    if (ud->disk != disk)
+      continue;
+    if (wanted->sched_ops != NULL)
+      ud->sched_ops = wanted->sched_ops;
+    if (wanted->options != NULL) {
+      ud->options = wanted->options;
+      ud->has_new_options = true;
+    }
+  }
   if (r == 0)
     r = make_pools_locked (update);
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
-    r = make_hctxs_locked (update, update->disks[i].disk);
+    r = make_hctxs_locked (update, &update->disks[i]);
   if (r < 0)
     return error_set (error, r,
                       "submit_queues=%u poll_queues=%u hw_queue_depth=%u: %s",
                       update->submit_queues, update->nr_poll_queues,
                       update->queue_depth, strerror (-r));
   r = make_maps (update, error);
-  for (unsigned i = 0; i < update->nr_disks && r == 0; i++) {
-    struct update_disk *ud = &update->disks[i];
-
-    if (sched_ops != NULL && ud->disk == disk)
-      ud->sched_ops = sched_ops;
-    r = make_schedulers_locked (update, ud, error);
-  }
+  for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
+    r = make_schedulers_locked (update, &update->disks[i], error);
   for (unsigned i = 0; i < update->nr_disks && r == 0; i++)
     r = init_driver_locked (update, update->disks[i].disk, error);
   return r;

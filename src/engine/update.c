@@ -122,6 +122,8 @@ install_pools_locked (struct update *update)
       install_hctx_locked (h, tagset_pool (set, i), pool);
     }
     ud->disk->sched_ops = ud->sched_ops;
+    ud->disk->hctx_options.sched = ud->options->sched;
+    ud->disk->hctx_options.nr_requests = ud->options->nr_requests;
   }
   install_others_locked (update);
   atomic_fetch_add (&set->count_moves, 1);
@@ -233,10 +235,13 @@ commit_locked (struct update *update)
 
 /* The disks are frozen meanwhile, but for those that were removed since they
  * were collected; there wait until no request starts any more. */
-static void
-freeze_and_commit (struct update *update)
+static int
+freeze_and_commit (struct update *update, struct blkmq_disk *disk,
+                   const struct update_wanted *wanted,
+                   struct blkmq_error *error)
 {
   struct thread_slot *slot;
+  int r = 0;
 
   for (unsigned i = 0; i < update->nr_disks; i++) {
     struct update_disk *ud = &update->disks[i];
@@ -245,11 +250,17 @@ freeze_and_commit (struct update *update)
     for (unsigned n = 0; n < disk_nr_hctxs (ud->disk) && !ud->frozen; n++)
       thread_wait_dispatching (disk_hctx (ud->disk, n));
   }
+  if (wanted->frozen != NULL)
+    r = wanted->frozen (disk, wanted->opaque, error);
   slot = engine_enter ();
   pthread_mutex_lock (&update->set->lock);
-  commit_locked (update);
+  if (r == 0)
+    commit_locked (update);
+  else
+    update_roll_back_locked (update);
   pthread_mutex_unlock (&update->set->lock);
   engine_leave (slot); /* not under the lock: this calls out */
+  return r;
 }
 
 /* ---- the whole ---- */
@@ -283,10 +294,9 @@ set_wanted_locked (struct update *update, const struct blkmq_disk *disk,
   update->queue_depth = queues->hw_queue_depth;
 }
 
-/* QUEUES, SCHED_OPS: NULL: as they are. */
-static int
-update_disk (struct blkmq_disk *disk, const struct blkmq_queues *queues,
-             const struct sched_ops *sched_ops, struct blkmq_error *error)
+int
+disk_update (struct blkmq_disk *disk, const struct update_wanted *wanted,
+             struct blkmq_error *error)
 {
   struct blkmq_tag_set *set = disk->set;
   struct update update = { .set = set };
@@ -299,14 +309,14 @@ update_disk (struct blkmq_disk *disk, const struct blkmq_queues *queues,
     return error_set (error, -ENODEV, "the disk was removed");
   pthread_mutex_lock (&set->update_lock);
   pthread_mutex_lock (&set->lock);
-  set_wanted_locked (&update, disk, queues);
-  r = update_prepare_locked (&update, disk, sched_ops, error);
+  set_wanted_locked (&update, disk, wanted->queues);
+  r = update_prepare_locked (&update, disk, wanted, error);
   if (r < 0)
     update_roll_back_locked (&update);
   pthread_mutex_unlock (&set->lock);
 
   if (r == 0)
-    freeze_and_commit (&update);
+    r = freeze_and_commit (&update, disk, wanted, error);
   pthread_mutex_unlock (&set->update_lock);
   update_free (&update);
   return r;
@@ -316,17 +326,19 @@ int
 blkmq_update_queues (struct blkmq_disk *disk, const struct blkmq_queues *queues,
                      struct blkmq_error *error)
 {
-  return update_disk (disk, queues, NULL, error);
+  struct update_wanted wanted = { .queues = queues };
+
+  return disk_update (disk, &wanted, error);
 }
 
 int
 blkmq_disk_set_scheduler (struct blkmq_disk *disk, const char *name,
                           struct blkmq_error *error)
 {
-  const struct sched_ops *ops = sched_find (name);
+  struct update_wanted wanted = { .sched_ops = sched_find (name) };
   struct text text;
 
-  if (ops == NULL) {
+  if (wanted.sched_ops == NULL) {
     text = text_begin_error (error);
     text_add (&text, "scheduler=");
     text_add_value (&text, name);
@@ -335,7 +347,7 @@ blkmq_disk_set_scheduler (struct blkmq_disk *disk, const char *name,
       text_add (&text, "%s %s", i > 0 ? "," : "", sched_names[i]);
     return -EINVAL;
   }
-  return update_disk (disk, NULL, ops, error);
+  return disk_update (disk, &wanted, error);
 }
 
 const char *

@@ -13,7 +13,9 @@
 /* A disk of the set that is alive: we have a reference. */
 struct update_disk {
   struct blkmq_disk *disk;
-  const struct sched_ops *sched_ops; /* wanted */
+  const struct sched_ops *sched_ops;  /* wanted */
+  const struct hctx_options *options; /* the scheduler's: wanted */
+  bool has_new_options;
   bool frozen;
   struct queue_maps maps;      /* wanted */
   struct request_pool **pools; /* new ones with a scheduler, by hctx */
@@ -30,10 +32,25 @@ struct update {
   unsigned nr_pools;
 };
 
-/* Do all that can fail, and nothing of it to be seen yet.  SCHED_OPS: for DISK,
- * if it is not NULL.  After an error: roll back. */
+/* What is to be changed of a disk and its tag set; NULL: stays as it is. */
+struct update_wanted {
+  const struct blkmq_queues *queues;
+  const struct sched_ops *sched_ops;
+  const struct hctx_options *options; /* of which the scheduler's count */
+  /* Called when all that can fail was done, and all disks of the set are frozen
+   * (or removed), ahead of the change itself: an error undoes all. */
+  int (*frozen) (struct blkmq_disk *disk, void *opaque,
+                 struct blkmq_error *error);
+  void *opaque;
+};
+
+int disk_update (struct blkmq_disk *disk, const struct update_wanted *wanted,
+                 struct blkmq_error *error);
+
+/* Do all that can fail, and nothing of it to be seen yet.  After an error: roll
+ * back. */
 int update_prepare_locked (struct update *update, const struct blkmq_disk *disk,
-                           const struct sched_ops *sched_ops,
+                           const struct update_wanted *wanted,
                            struct blkmq_error *error);
 void update_roll_back_locked (struct update *update);
 

@@ -2,8 +2,8 @@
  *
  * delay.c: each operation takes its time.  Requests go down at once and are
  * kept on their way up, on a timer of the engine's; so the depth of the queue
- * is in the driver's hands and the latency in these.  Any thread; nothing
- * changes after open.
+ * is in the driver's hands and the latency in these.  Any thread; what
+ * changes, changes while the disk is frozen.
  */
 
 #include <config.h>
@@ -18,7 +18,7 @@
 #define DELAY_KEY(name_, what)                                                 \
   {                                                                            \
     .name = name_, .type = BLKMQ_KEY_TIME, .unit = "ns", .default_value = "0", \
-    .min = 0, .max = ONE_DAY_NS, .help = what                                  \
+    .min = 0, .max = ONE_DAY_NS, .help = what, .live = true                    \
   }
 
 /* In the order of enum blkmq_op. */
@@ -59,6 +59,14 @@ is_wanted (const struct blkmq_config *config, const struct blkmq_key *keys)
   return false;
 }
 
+static void
+read_keys (struct delay *delay, const struct blkmq_config *config,
+           const struct blkmq_key *keys)
+{
+  for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
+    delay->ns[op] = blkmq_config_number (config, keys[op].name);
+}
+
 static int
 open_with (const struct blkmq_config *config, const struct blkmq_key *keys,
            void **data)
@@ -67,8 +75,7 @@ open_with (const struct blkmq_config *config, const struct blkmq_key *keys,
 
   if (delay == NULL)
     return -ENOMEM;
-  for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
-    delay->ns[op] = blkmq_config_number (config, keys[op].name);
+  read_keys (delay, config, keys);
   *data = delay;
   return 0;
 }
@@ -99,6 +106,22 @@ media_open (const struct blkmq_config *config, uint64_t seed,
   return open_with (config, media_keys, data);
 }
 
+static int
+bus_change (void *data, const struct blkmq_config *config,
+            struct blkmq_error *error)
+{
+  read_keys (data, config, bus_keys);
+  return 0;
+}
+
+static int
+media_change (void *data, const struct blkmq_config *config,
+              struct blkmq_error *error)
+{
+  read_keys (data, config, media_keys);
+  return 0;
+}
+
 static enum blkmq_status
 delay_complete (struct blkmq_request *rq, enum blkmq_status status)
 {
@@ -116,6 +139,7 @@ const struct blkmq_driver blkmq_layer_delay_bus = {
   .nr_keys = BLKMQ_NR_OPS,
   .is_wanted = bus_is_wanted,
   .open = bus_open,
+  .change = bus_change,
   .close = free,
   .queue_rq = blkmq_pass,
   .complete = delay_complete,
@@ -128,6 +152,7 @@ const struct blkmq_driver blkmq_layer_delay_media = {
   .nr_keys = BLKMQ_NR_OPS,
   .is_wanted = media_is_wanted,
   .open = media_open,
+  .change = media_change,
   .close = free,
   .queue_rq = blkmq_pass,
   .complete = delay_complete,

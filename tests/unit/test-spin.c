@@ -89,8 +89,9 @@ static void
 rig_start (struct rig *rig, enum loop_kind kind, struct ev_loop *ev,
            uint64_t spin_ns)
 {
-  rig->loop = loop_alloc (kind, ev, 0, spin_ns, &rig_ops, rig);
+  rig->loop = loop_alloc (kind, ev, 0, &rig_ops, rig);
   require (rig->loop != NULL);
+  loop_set_spin (rig->loop, spin_ns);
   require (loop_start (rig->loop) == 0);
 }
 
@@ -148,8 +149,10 @@ START_TEST (test_deadlines_follow_each_other)
   for (size_t i = 0; i < NR (spins_ns); i++) {
     struct rig rig = { 0 };
 
-    rig.loop = loop_alloc (LOOP_OWN, NULL, 0, spins_ns[i], &ops, &rig);
-    require (rig.loop != NULL && loop_start (rig.loop) == 0);
+    rig.loop = loop_alloc (LOOP_OWN, NULL, 0, &ops, &rig);
+    require (rig.loop != NULL);
+    loop_set_spin (rig.loop, spins_ns[i]);
+    require (loop_start (rig.loop) == 0);
     loop_kick (rig.loop);
     await (rig.nr_due >= 100);
     loop_free (rig.loop);
