@@ -94,6 +94,7 @@ unit_tests = \
 	tests/unit/test-interleave-live \
 	tests/unit/test-interleave-sched \
 	tests/unit/test-interleave-share \
+	tests/unit/test-control \
 	tests/unit/test-histogram \
 	tests/unit/test-iostats \
 	tests/unit/test-layers \
@@ -225,6 +226,8 @@ tests_unit_test_tags_CFLAGS = $(unit_cflags)
 tests_unit_test_tags_LDADD = $(harness_libs)
 tests_unit_test_tagset_CFLAGS = $(unit_cflags)
 tests_unit_test_tagset_LDADD = $(harness_libs)
+tests_unit_test_control_CFLAGS = $(unit_cflags)
+tests_unit_test_control_LDADD = $(harness_libs)
 tests_unit_test_update_CFLAGS = $(unit_cflags)
 tests_unit_test_update_LDADD = $(harness_libs)
 tests_unit_test_timeout_CFLAGS = $(unit_cflags)
