@@ -246,7 +246,8 @@ struct blkmq_driver {
 
   /* What follows is for control: calls that come from one thread at a time,
    * but while requests are under way unless it says frozen, which is: nothing
-   * is below but what a timeout has left there. */
+   * is below but what a timeout has left there, and neither queue_rq nor
+   * commit_rqs runs. */
 
   /* Keys that are live have changed: take from CONFIG the values of those that
    * are this driver's.  Frozen.  Required of who has such keys.  -errno and

@@ -205,6 +205,10 @@ change_frozen (struct blkmq_disk *disk, void *opaque, struct blkmq_error *error)
   bool timeout_changes;
   int r;
 
+  /* Whoever has dispatched the last requests may still be ringing a doorbell.
+   */
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    thread_wait_dispatching (disk_hctx (disk, i));
   pthread_mutex_lock (&disk->level_lock);
   if (update_is_removed (disk))
     r = error_set (error, -ENODEV, "the disk was removed");
