@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blkmq-control.h"
 #include "stress.h"
 
 #define MAX_BATCH 16
@@ -503,6 +504,39 @@ change_scheduler (struct round *round, struct run *run)
   round->nr_switches++;
 }
 
+/* Several at once, of which one may be bad: then none is changed. */
+static void
+change_settings (struct round *round, struct run *run)
+{
+  static const char *const keys[] = { "delay_read", "delay_write",
+                                      "media_delay_read", "media_delay_flush" };
+  bool is_bad = permille (200);
+  struct blkmq_setting settings[NR (keys) + 1];
+  char values[NR (keys)][16], value[16];
+  size_t nr = 0;
+  int r;
+
+  for (size_t i = 0; i < NR (keys); i++) {
+    if (permille (500))
+      continue;
+    snprintf (values[i], sizeof values[i], "%uus",
+              permille (500) ? 0 : (unsigned)rng_below (40));
+    settings[nr++] = (struct blkmq_setting){ keys[i], values[i] };
+  }
+  if (is_bad)
+    settings[nr++] = (struct blkmq_setting){ "blocksize", "4096" };
+  r = blkmq_disk_set (run->disk, settings, nr, NULL);
+  require (r == (is_bad ? -EINVAL : 0) || (r == -ENODEV && run->removed));
+  for (size_t i = 0; i < nr && r == 0; i++) {
+    require (blkmq_disk_get_key (run->disk, settings[i].key, value,
+                                 sizeof value, NULL)
+             > 0);
+    require (strcmp (value, settings[i].value) == 0);
+  }
+  if (r == 0)
+    round->nr_settings++;
+}
+
 /* And changes what can be changed under load. */
 static void *
 run_quiescer (void *opaque)
@@ -519,6 +553,8 @@ run_quiescer (void *opaque)
       change_queues (round, run);
     if (round->shape->change && permille (300))
       change_scheduler (round, run);
+    if (round->shape->settings && permille (300))
+      change_settings (round, run);
     run_put (run);
     pause_us (300 + (unsigned)rng_below (2000));
   }

@@ -34,7 +34,7 @@ static struct round *_Atomic current;
 static struct blkmq_stats totals;
 static struct {
   uint64_t submitted, refs, visits, quiesces, freezes, cycles;
-  uint64_t updates, undone, switches;
+  uint64_t updates, undone, switches, settings;
 } more_totals;
 
 /* ---- randomness ---- */
@@ -307,6 +307,7 @@ run_round (const struct shape *shape, uint64_t most)
   more_totals.updates += round.nr_updates;
   more_totals.undone += round.nr_undone;
   more_totals.switches += round.nr_switches;
+  more_totals.settings += round.nr_settings;
   return round.nr_submitted;
 }
 
@@ -340,6 +341,7 @@ check_that_all_happened (void)
   require_op (more_totals.updates, >, 0);
   require_op (more_totals.undone, >, 0);
   require_op (more_totals.switches, >, 0);
+  require_op (more_totals.settings, >, 0);
   require_op (totals.merges, >, 0);
   require_op (totals.flushes, >, 0);
   require_op (totals.flushes_coalesced, >, 0);
@@ -366,15 +368,15 @@ walk (long only)
           ", references %" PRIu64 ", visits %" PRIu64 ", quiesces %" PRIu64
           ", freezes %" PRIu64 ", power cycles %" PRIu64
           ", live updates %" PRIu64 " (undone %" PRIu64
-          "), schedulers changed %" PRIu64 ", merges %" PRIu64
-          ", flushes %" PRIu64 " (saved %" PRIu64 ")\n",
+          "), schedulers changed %" PRIu64 ", settings changed %" PRIu64
+          ", merges %" PRIu64 ", flushes %" PRIu64 " (saved %" PRIu64 ")\n",
           submitted, only > 0 ? 1 : round_number - 1, matrix_nr (),
           (double)(real_now_ns () - begin_ns) / 1e9, totals.timeouts,
           totals.requeues, totals.stale_tokens, more_totals.refs,
           more_totals.visits, more_totals.quiesces, more_totals.freezes,
           more_totals.cycles, more_totals.updates, more_totals.undone,
-          more_totals.switches, totals.merges, totals.flushes,
-          totals.flushes_coalesced);
+          more_totals.switches, more_totals.settings, totals.merges,
+          totals.flushes, totals.flushes_coalesced);
 }
 
 static uint64_t

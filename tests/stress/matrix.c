@@ -26,7 +26,8 @@
   "@disks=1 @power=0 @iodepth=32 @commit=0 @fast=0 @inside=500 @late=0 "       \
   "@never=0 @requeue=0 @busy_device=0 @busy_host=0 @error=0 @twice=0 "         \
   "@abort=0 @nowait=50 @bad=2 @sync=20 @control=1 @set=0 @more_requests=0 "    \
-  "@live=0 @change=0 @runs=0 @cache=0 @fua=0 @barrier=0 @reserved=0 @aside=0"
+  "@live=0 @change=0 @runs=0 @cache=0 @fua=0 @barrier=0 @reserved=0 @aside=0 " \
+  "@settings=0"
 
 static const struct dimension {
   const char *name;
@@ -69,6 +70,10 @@ static const struct dimension {
   { "reserved tags", { "", "", "@reserved=2" } },
   { "requeues", { "", "@aside=500" } },
   { "iostats", { "", "iostats=1" } },
+  /* Layers, which are only there for the way that requests take. */
+  { "layers",
+    { "", "", "delay_write=20us media_delay_read=10us",
+      "live=1 @settings=1" } },
 };
 
 static const struct word {
@@ -86,6 +91,7 @@ static const struct word {
   WORD (sync),        WORD (control),   WORD (set),      WORD (more_requests),
   WORD (live),        WORD (change),    WORD (runs),     WORD (cache),
   WORD (fua),         WORD (barrier),   WORD (reserved), WORD (aside),
+  WORD (settings),
 #undef WORD
 };
 
@@ -198,7 +204,9 @@ read_keys (struct shape *shape)
   shape->io_timeout_ns = blkmq_config_number (config, "io_timeout") * MS;
   shape->max_part_bytes
       = (uint32_t)blkmq_config_number (config, "max_sectors") * 512;
-  shape->is_timer = blkmq_config_number (config, "irqmode") == 2;
+  shape->may_be_kept = blkmq_config_number (config, "irqmode") == 2
+                       || shape->settings
+                       || blkmq_config_number (config, "delay_write") != 0;
   shape->is_shared
       = shape->set || blkmq_config_number (config, "shared_tag_bitmap");
   shape->may_merge = !blkmq_config_number (config, "nomerges");
@@ -305,6 +313,9 @@ matrix_quota (const struct shape *shape)
   if (tags > ios)
     tags = ios;
   quota = tags >= 48 ? 200000 : 20000;
+  /* Where nobody waits for the others there is time for most. */
+  if (tags >= 48 && shape->iodepth >= 1024 && !shape->fast)
+    quota *= 8;
   /* Where nothing makes it wait a request costs least. */
   if (shape->busy_host == 0 && slow == 0 && shape->requeue == 0)
     quota *= 4;

@@ -89,13 +89,14 @@ struct shape {
   unsigned cache, fua;        /* the device's */
   unsigned barrier, reserved; /* ios; reserved: as many tags, too */
   unsigned aside;             /* of the requeues */
+  unsigned settings;          /* changed live: the layers' */
 
   /* Read off the engine's keys. */
   unsigned depth, queues;
   uint64_t io_timeout_ns;
   uint32_t max_part_bytes;
-  bool is_timer;  /* irqmode */
-  bool is_shared; /* tags, by hctxs or disks */
+  bool may_be_kept; /* after give-back: irqmode, layers */
+  bool is_shared;   /* tags, by hctxs or disks */
   bool may_merge, iostats;
   bool may_grow; /* a request may, after it was seen */
 };
@@ -123,7 +124,7 @@ struct round {
   _Atomic uint64_t nr_submitted;
   _Atomic bool quit; /* keeper and controllers */
   _Atomic uint64_t nr_refs, nr_visits, nr_quiesces, nr_freezes, nr_cycles;
-  _Atomic uint64_t nr_updates, nr_undone, nr_switches;
+  _Atomic uint64_t nr_updates, nr_undone, nr_switches, nr_settings;
   struct blkmq_tag_set *set; /* NULL: each disk has its own */
   /* Of a set's tags: the token that a device has with it. */
   _Atomic uint64_t tags[MAX_HCTXS][MAX_DEPTH];

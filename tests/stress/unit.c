@@ -337,7 +337,7 @@ check_faults (struct run *run, const struct blkmq_stats *s)
 
   /* A timer that finds its request gone has a dead token as well; and what is
    * counted with a set's tags is counted for all its disks. */
-  if (shape->is_timer || shape->set)
+  if (shape->may_be_kept || shape->set)
     require_op (s->stale_tokens, >=, d->stale);
   else
     require_op (s->stale_tokens, ==, d->stale);
@@ -360,7 +360,7 @@ check_faults (struct run *run, const struct blkmq_stats *s)
     require_op (s->requeues, ==, d->requeues);
     require_op (sum_of (s->lost_claims, BLKMQ_NR_CAUSES), ==, 0);
   }
-  if (!shape->is_timer)
+  if (!shape->may_be_kept)
     require_op (d->completes, ==, won + s->lost_claims[BLKMQ_CAUSE_COMPLETE]);
 
   if (shape->max_part_bytes == 0) {
