@@ -64,6 +64,7 @@
 #include "engine/record.h"
 #include "engine/request.h"
 #include "engine/stale.h"
+#include "engine/sync.h"
 #include "engine/thread.h"
 #include "engine/yield.h"
 
@@ -347,15 +348,17 @@ complete_inline (struct request *r, uint64_t token, enum blkmq_status status)
 }
 
 /* R, to which we have a reference, is finished when DELAY_NS have passed.  The
- * heap gets the token, not our reference: an abort meanwhile frees the tag at
+ * timer gets the token, not our reference: an abort meanwhile frees the tag at
  * once, and the timer then finds nothing. */
 static void
 go_on_after (struct request *r, uint64_t delay_ns, uint64_t token)
 {
   struct blkmq_hctx *h = r->rq.hctx;
+  uint64_t deadline_ns = clock_now_ns (h->clock) + delay_ns;
 
   record_move (r, RECORD_TIMER_ARM, 0, r->word, r->word);
-  timer_arm (&h->heap, &r->timer, clock_now_ns (h->clock) + delay_ns, token);
+  if (!sync_takes_timer (thread_self (), r, deadline_ns, token))
+    timer_arm (&h->heap, &r->timer, deadline_ns, token);
   request_put (r);
 }
 

@@ -14,7 +14,11 @@
 
 #include "blkmq.h"
 #include "engine/disk.h"
+#include "engine/enter.h"
+#include "engine/io.h"
 #include "engine/poll.h"
+#include "engine/record.h"
+#include "engine/spin.h"
 #include "engine/sync.h"
 #include "engine/thread.h"
 
@@ -65,21 +69,29 @@ completion_wait (struct completion *c)
   wait_until (c, NULL);
 }
 
+static uint64_t
+now_ns (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* True: it has happened.  False: it is UNTIL_NS. */
+static bool
+sleep_until (struct completion *c, uint64_t until_ns)
+{
+  struct timespec until
+      = { (time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000) };
+
+  return completion_is_done (c) || wait_until (c, &until);
+}
+
 bool
 completion_wait_for (struct completion *c, uint64_t timeout_ns)
 {
-  struct timespec deadline;
-
-  if (completion_is_done (c))
-    return true;
-  clock_gettime (CLOCK_MONOTONIC, &deadline);
-  deadline.tv_sec += (time_t)(timeout_ns / 1000000000);
-  deadline.tv_nsec += (long)(timeout_ns % 1000000000);
-  if (deadline.tv_nsec >= 1000000000) {
-    deadline.tv_sec++;
-    deadline.tv_nsec -= 1000000000;
-  }
-  return wait_until (c, &deadline);
+  return completion_is_done (c) || sleep_until (c, now_ns () + timeout_ns);
 }
 
 /* ---- synchronous submission ---- */
@@ -87,6 +99,7 @@ completion_wait_for (struct completion *c, uint64_t timeout_ns)
 struct sync_io {
   struct completion done;
   enum blkmq_status status;
+  struct sync_sleep sleep;
 };
 
 static void
@@ -98,44 +111,113 @@ sync_end_io (struct blkmq_io *io, enum blkmq_status status)
   completion_signal (&sync->done);
 }
 
-/* give_back stays NULL: the answer then comes with the data. */
-static int
-sync_submit (struct blkmq_submitter *submitter, struct blkmq_io *io,
-             struct sync_io *sync)
+bool
+sync_takes_timer (struct thread_slot *slot, struct request *r,
+                  uint64_t deadline_ns, uint64_t token)
 {
-  if (thread_must_not_block (thread_self ()))
-    return -EDEADLK;
+  struct sync_sleep *sleep = slot->sleep;
+
+  /* With others in the request, or in parts, the io may end without it. */
+  if (sleep == NULL || r->io != sleep->io || r->nr_merged > 0
+      || io_is_split (r->io) || r->rq.hctx->clock->fake)
+    return false;
+  *sleep = (struct sync_sleep){ sleep->io, r, r->rq.hctx, token, deadline_ns };
+  return true;
+}
+
+/* It is time for the request to go on, perhaps to the next sleep. */
+static void
+wake_request (struct thread_slot *slot, struct sync_io *sync)
+{
+  struct sync_sleep sleep = sync->sleep;
+  enum hold hold;
+
+  sync->sleep.request = NULL;
+  slot->depth++;
+  hold = hctx_hold (slot, sleep.hctx);
+  /* Not answered: so the request is there still, as long as we hold its hctx
+   * if it is answered now. */
+  if (!completion_is_done (&sync->done)
+      && request_try_get (sleep.request, sleep.token)) {
+    record_move (sleep.request, RECORD_TIMER_FIRE, 0, sleep.request->word,
+                 sleep.request->word);
+    request_finish (sleep.request);
+  }
+  hctx_let_go (slot, sleep.hctx, hold);
+  engine_leave (slot);
+}
+
+static bool
+sleep_and_wake_request (struct thread_slot *slot, struct sync_io *sync)
+{
+  struct sync_sleep *sleep = &sync->sleep;
+  uint64_t spin_ns = loop_spin_ns (sleep->hctx->loop);
+
+  if (sleep_until (&sync->done, spin_alarm_ns (sleep->deadline_ns, spin_ns)))
+    return true;
+  while (clock_now_ns (sleep->hctx->clock) < sleep->deadline_ns) {
+    if (completion_is_done (&sync->done))
+      return true;
+    spin_relax ();
+  }
+  wake_request (slot, sync);
+  return completion_is_done (&sync->done);
+}
+
+/* True: answered.  False: it is UNTIL_NS; UINT64_MAX: wait for ever. */
+static bool
+sync_wait (struct thread_slot *slot, struct sync_io *sync, uint64_t until_ns)
+{
+  while (sync->sleep.request != NULL && sync->sleep.deadline_ns <= until_ns) {
+    if (sleep_and_wake_request (slot, sync))
+      return true;
+  }
+  if (until_ns != UINT64_MAX)
+    return sleep_until (&sync->done, until_ns);
+  completion_wait (&sync->done);
+  return true;
+}
+
+/* give_back stays NULL: the answer then comes with the data. */
+static void
+sync_submit (struct thread_slot *slot, struct blkmq_submitter *submitter,
+             struct blkmq_io *io, struct sync_io *sync)
+{
   completion_init (&sync->done);
   io->end_io = sync_end_io;
   io->give_back = NULL;
   io->priv.sync = sync;
+  sync->sleep.io = io;
+  sync->sleep.request = NULL;
+  slot->sleep = io->flags & BLKMQ_IO_POLLED ? NULL : &sync->sleep;
   blkmq_submit (submitter, io);
-  return 0;
+}
+
+/* Over: the io may be gone. */
+static int
+sync_end (struct thread_slot *slot, const struct sync_io *sync)
+{
+  slot->sleep = NULL;
+  return -blkmq_status_to_errno (sync->status);
 }
 
 int
 blkmq_submit_sync (struct blkmq_submitter *submitter, struct blkmq_io *io)
 {
+  struct thread_slot *slot = thread_self ();
   bool is_polled = io->flags & BLKMQ_IO_POLLED;
   struct sync_io sync;
-  int r = sync_submit (submitter, io, &sync);
 
-  if (r < 0)
-    return r;
+  if (thread_must_not_block (slot))
+    return -EDEADLK;
+  sync_submit (slot, submitter, io, &sync);
   if (!completion_is_done (&sync.done)) {
     if (is_polled)
       poll_wait (submitter, &sync.done);
     else
-      completion_wait (&sync.done);
+      sync_wait (slot, &sync, UINT64_MAX);
   }
-  return -blkmq_status_to_errno (sync.status);
-}
-
-static bool
-sleep_for (struct blkmq_submitter *submitter, struct completion *c,
-           uint64_t timeout_ns)
-{
-  return completion_wait_for (c, timeout_ns);
+  return sync_end (slot, &sync);
 }
 
 int
@@ -143,23 +225,24 @@ blkmq_submit_sync_while (struct blkmq_submitter *submitter, struct blkmq_io *io,
                          uint64_t interval_ns,
                          bool (*keep_waiting) (void *opaque), void *opaque)
 {
-  bool (*wait_for) (struct blkmq_submitter * submitter, struct completion * c,
-                    uint64_t timeout_ns)
-      = io->flags & BLKMQ_IO_POLLED ? poll_wait_for : sleep_for;
+  struct thread_slot *slot = thread_self ();
+  bool is_polled = io->flags & BLKMQ_IO_POLLED, keep = true;
   struct sync_io sync;
-  bool keep = true;
-  int r = sync_submit (submitter, io, &sync);
 
-  if (r < 0)
-    return r;
-  while (!wait_for (submitter, &sync.done, interval_ns)) {
+  if (thread_must_not_block (slot))
+    return -EDEADLK;
+  sync_submit (slot, submitter, io, &sync);
+  while (!completion_is_done (&sync.done)) {
+    if (is_polled ? poll_wait_for (submitter, &sync.done, interval_ns)
+                  : sync_wait (slot, &sync, now_ns () + interval_ns))
+      break;
     if (keep)
       keep = keep_waiting (opaque);
     /* Again each time: a part that was between two queues is found later. */
     if (!keep)
       blkmq_abort_io (submitter, io);
   }
-  return -blkmq_status_to_errno (sync.status);
+  return sync_end (slot, &sync);
 }
 
 static int

@@ -23,6 +23,7 @@
 #include "blkmq.h"
 
 struct request;
+struct sync_sleep;
 
 #define THREAD_NR_RUNS 4
 
@@ -46,6 +47,7 @@ struct thread_slot {
   unsigned in_callback; /* end_io or give_back is running */
   unsigned nr_runs;     /* of runs[] that may be set */
   struct blkmq_io *ios, **ios_tail; /* ios to submit */
+  struct sync_sleep *sleep;         /* NULL: waits for no io of its own */
 
   struct thread_slot *prev, *next; /* registry lock */
 };
