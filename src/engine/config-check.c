@@ -37,7 +37,7 @@ check_driver_keys (const struct blkmq_config *config, struct blkmq_error *error)
       /* Nobody's, and no driver was named: it may be any driver's. */
       if (config->driver == NULL && key_find_owner (entry->name) == NULL)
         driver = NULL;
-      return no_such_key (entry->name, entry->value, driver, error);
+      return no_such_key (config, entry->name, entry->value, driver, error);
     }
     r = key_parse (key, entry->value, &number, error);
     if (r < 0)

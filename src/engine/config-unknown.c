@@ -115,10 +115,22 @@ print_key (const struct blkmq_driver *driver, const struct blkmq_key *key,
   return 0;
 }
 
-/* NAME is neither the engine's nor DRIVER's (NULL: nor any driver's). */
+/* Every key that CONFIG's list may have, to FN. */
+static void
+for_each_key (const struct blkmq_config *config,
+              int (*fn) (const struct blkmq_driver *driver,
+                         const struct blkmq_key *key, void *opaque),
+              void *opaque)
+{
+  blkmq_for_each_key (fn, opaque);
+  for (size_t i = 0; i < config->nr_outer_keys; i++)
+    fn (NULL, &config->outer_keys[i], opaque);
+}
+
 int
-no_such_key (const char *name, const char *value,
-             const struct blkmq_driver *driver, struct blkmq_error *error)
+no_such_key (const struct blkmq_config *config, const char *name,
+             const char *value, const struct blkmq_driver *driver,
+             struct blkmq_error *error)
 {
   const struct blkmq_driver *owner = key_find_owner (name);
   struct text text = text_begin_error (error);
@@ -137,12 +149,12 @@ no_such_key (const char *name, const char *value,
               driver->name);
   else {
     text_add (&text, ": unknown key");
-    blkmq_for_each_key (offer_key, &list);
+    for_each_key (config, offer_key, &list);
     if (list.nearest.best != NULL)
       text_add (&text, " (did you mean %s?)", list.nearest.best);
   }
   text_add (&text, "; keys are ");
-  blkmq_for_each_key (print_key, &list);
+  for_each_key (config, print_key, &list);
   return -EINVAL;
 }
 

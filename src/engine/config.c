@@ -303,7 +303,7 @@ blkmq_config_set (struct blkmq_config *config, const char *name,
   /* Whose key it is will be known when driver= was given, which may bring a
    * driver that nobody knows yet. */
   if (key == NULL && (driver != NULL || !key_name_is_plain (name)))
-    return no_such_key (name, value, driver, error);
+    return no_such_key (config, name, value, driver, error);
 
   entry = config_entry (config, name);
   if (entry != NULL) {

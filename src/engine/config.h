@@ -25,6 +25,10 @@ struct blkmq_config {
   struct config_entry *entries; /* each name at most once */
   size_t nr_entries;
   const struct blkmq_driver *driver; /* that driver= named; NULL: not yet */
+  /* Keys of whoever fills this in, which he takes himself: messages about
+   * unknown keys know them as well. */
+  const struct blkmq_key *outer_keys;
+  size_t nr_outer_keys;
 };
 
 /* config.c: what was set as NAME, or NULL. */
@@ -58,9 +62,11 @@ const struct blkmq_key *key_find_driver (const struct blkmq_driver *driver,
                                          const char *name);
 
 /* config-unknown.c: NAME is neither the engine's nor DRIVER's (NULL: nor any
- * driver's); VALUE names no driver.  -EINVAL, with a message in ERROR. */
-int no_such_key (const char *name, const char *value,
-                 const struct blkmq_driver *driver, struct blkmq_error *error);
+ * driver's), nor one of CONFIG's outer keys; VALUE names no driver.  -EINVAL,
+ * with a message in ERROR. */
+int no_such_key (const struct blkmq_config *config, const char *name,
+                 const char *value, const struct blkmq_driver *driver,
+                 struct blkmq_error *error);
 int no_such_driver (const char *value, struct blkmq_error *error);
 
 /* config-parse.c: parse VALUE as KEY's.  0, with the number in KEY's unit (0

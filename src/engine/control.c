@@ -50,7 +50,8 @@ static int
 no_key (const struct blkmq_disk *disk, const char *name, const char *value,
         struct blkmq_error *error)
 {
-  return no_such_key (name, value, stack_driver (disk->stack), error);
+  return no_such_key (disk->config, name, value, stack_driver (disk->stack),
+                      error);
 }
 
 static bool
