@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blkmq.c: the nbdkit plugin: one disk, served to any number of connections.
+ * blkmq.c: the nbdkit plugin: disks, served to any number of connections.
  *
- * nbdkit's main thread configures, starts and removes the disk; its worker
+ * nbdkit's main thread configures, starts and removes the disks; its worker
  * threads, one for each request in flight, make the rest of the calls, several
- * at a time (THREAD_MODEL).  A connection is a submitter; request.c has what
- * comes over it.
+ * at a time (THREAD_MODEL).  A connection is a submitter of its disk; request.c
+ * has what comes over it.
  */
 
 #include <config.h>
 
+#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define NBDKIT_API_VERSION 2
@@ -26,15 +26,11 @@
 #define MAX_REQUEST_BYTES (64u << 20)
 
 /* Written by the main thread before anything is served, then only read. */
-static struct blkmq_config *config;
-struct blkmq_disk *disk;
-const struct blkmq_limits *limits;
-bool is_polled;
-static char description[128];
-static char help[8192];
+struct exports *exports;
+static char help[16384];
 
 /* ------------------------------------------------------------------------ */
-/* The life of the disk                                                      */
+/* The life of the disks                                                     */
 
 static void
 plugin_load (void)
@@ -48,13 +44,13 @@ plugin_config (const char *key, const char *value)
 {
   struct blkmq_error error;
 
-  if (config == NULL)
-    config = blkmq_config_alloc ();
-  if (config == NULL) {
+  if (exports == NULL)
+    exports = exports_alloc ();
+  if (exports == NULL) {
     nbdkit_error ("%s: %m", key);
     return -1;
   }
-  if (blkmq_config_set (config, key, value, &error) < 0) {
+  if (exports_set (exports, key, value, &error) < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
@@ -66,44 +62,17 @@ plugin_config_complete (void)
 {
   struct blkmq_error error;
 
-  if (config == NULL)
-    config = blkmq_config_alloc (); /* no key was given: check says so */
-  if (config == NULL) {
+  if (exports == NULL)
+    exports = exports_alloc (); /* no key was given: check says so */
+  if (exports == NULL) {
     nbdkit_error ("configuration: %m");
     return -1;
   }
-  if (blkmq_config_check (config, &error) < 0) {
+  if (exports_check (exports, &error) < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
   return 0;
-}
-
-/* In the largest unit that needs no fraction. */
-static void
-describe (uint64_t bytes)
-{
-  static const char *const units[]
-      = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-  struct blkmq_queues queues;
-  char polled[32] = "";
-  unsigned unit = 0;
-
-  blkmq_disk_queues (disk, &queues);
-  if (is_polled)
-    snprintf (polled, sizeof polled, " and %u polled", queues.poll_queues);
-
-  while (bytes % 1024 == 0 && unit < 6) {
-    bytes /= 1024;
-    unit++;
-  }
-  snprintf (description, sizeof description,
-            "blkmq %s disk, %" PRIu64 " %s, %u hctx%s%s x %u, irqmode %s, "
-            "seed %" PRIu64,
-            blkmq_disk_driver_name (disk), bytes, units[unit],
-            queues.submit_queues, queues.submit_queues == 1 ? "" : "s", polled,
-            queues.hw_queue_depth, blkmq_config_string (config, "irqmode"),
-            blkmq_disk_seed (disk));
 }
 
 /* All that can fail fails here, where the user sees the message. */
@@ -111,18 +80,22 @@ static int
 plugin_get_ready (void)
 {
   struct blkmq_error error;
+  uint64_t seed;
 
-  if (blkmq_disk_alloc (config, &disk, &error) < 0) {
+  if (exports_set_up (exports, &error) < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
-  limits = blkmq_disk_limits (disk);
-  is_polled = blkmq_config_number (config, "poll_queues") > 0;
-  describe (limits->size_bytes);
-  nbdkit_debug ("%s", description);
-  if (!blkmq_config_is_set (config, "seed"))
+  for (unsigned i = 0; i < exports_nr (exports); i++) {
+    const struct export *export = exports_at (exports, i);
+    char description[EXPORT_DESCRIPTION_BYTES];
+
+    export_describe (export, description, sizeof description);
+    nbdkit_debug ("%s%s", export->prefix, description);
+  }
+  if (exports_drew_seed (exports, &seed))
     nbdkit_debug ("seed=%" PRIu64 " was drawn; give it to repeat this run",
-                  blkmq_disk_seed (disk));
+                  seed);
   return 0;
 }
 
@@ -132,7 +105,7 @@ plugin_after_fork (void)
 {
   struct blkmq_error error;
 
-  if (blkmq_disk_start (disk, &error) < 0) {
+  if (exports_start (exports, &error) < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
@@ -143,8 +116,9 @@ plugin_after_fork (void)
 static void
 plugin_cleanup (void)
 {
-  blkmq_disk_remove (disk);
-  log_stats ();
+  exports_remove (exports);
+  for (unsigned i = 0; i < exports_nr (exports); i++)
+    log_stats (exports_at (exports, i));
 }
 
 /* Also without cleanup, when the configuration had an error.  nbdkit does not
@@ -154,60 +128,107 @@ plugin_cleanup (void)
 static void
 plugin_unload (void)
 {
-  if (disk != NULL)
-    blkmq_disk_put (disk);
-  blkmq_config_free (config);
+  exports_free (exports);
 }
 
 /* ------------------------------------------------------------------------ */
 /* Connections                                                               */
 
 static int
-plugin_list_exports (int readonly, int is_tls, struct nbdkit_exports *exports)
+plugin_list_exports (int readonly, int is_tls, struct nbdkit_exports *list)
 {
-  /* Whatever name a client asks for, it gets the one disk. */
-  return nbdkit_add_export (exports, "", description);
+  for (unsigned i = 0; i < exports_nr (exports); i++) {
+    const struct export *export = exports_at (exports, i);
+    char description[EXPORT_DESCRIPTION_BYTES];
+
+    export_describe (export, description, sizeof description);
+    if (nbdkit_add_export (list, export->name, description) == -1)
+      return -1;
+  }
+  return 0;
 }
 
 static const char *
 plugin_export_description (void *handle)
 {
-  return description;
+  const struct connection *connection = handle;
+  char description[EXPORT_DESCRIPTION_BYTES];
+
+  export_describe (connection->export, description, sizeof description);
+  return nbdkit_strdup_intern (description); /* until the connection closes */
 }
 
 unsigned
-hctx_of (const struct blkmq_submitter *submitter)
+hctx_of (const struct connection *connection)
 {
-  return blkmq_submitter_hctx_of (
-      submitter, is_polled ? BLKMQ_HCTX_TYPE_POLL : BLKMQ_HCTX_TYPE_DEFAULT);
+  return blkmq_submitter_hctx_of (connection->submitter,
+                                  connection->io_flags & BLKMQ_IO_POLLED
+                                      ? BLKMQ_HCTX_TYPE_POLL
+                                      : BLKMQ_HCTX_TYPE_DEFAULT);
 }
 
 /* -r and readonly= come back to nbdkit by can_write. */
 static void *
 plugin_open (int readonly)
 {
-  struct blkmq_submitter *submitter
-      = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
+  const char *name = nbdkit_export_name ();
+  struct connection *connection;
+  struct blkmq_error error;
+  struct blkmq_queues queues;
 
-  if (submitter == NULL) {
+  if (name == NULL)
+    return NULL; /* nbdkit has said why */
+  connection = malloc (sizeof *connection);
+  if (connection == NULL) {
     nbdkit_error ("connection: %m");
     return NULL;
   }
-  nbdkit_debug ("connection bound to hctx %u of %u", hctx_of (submitter),
-                blkmq_disk_nr_hw_queues (disk));
-  return submitter;
+  connection->export = exports_find (exports, name, &error);
+  if (connection->export == NULL) {
+    nbdkit_error ("%s", error.message);
+    nbdkit_set_error (ENOENT);
+    goto free_connection;
+  }
+  connection->limits = blkmq_disk_limits (connection->export->disk);
+  blkmq_disk_queues (connection->export->disk, &queues);
+  connection->io_flags = queues.poll_queues > 0 ? BLKMQ_IO_POLLED : 0;
+  connection->submitter
+      = blkmq_submitter_alloc (connection->export->disk, BLKMQ_HCTX_ANY);
+  if (connection->submitter == NULL) {
+    nbdkit_error ("%sconnection: %m", connection->export->prefix);
+    goto free_connection;
+  }
+  nbdkit_debug ("%sconnection bound to hctx %u of %u",
+                connection->export->prefix, hctx_of (connection),
+                blkmq_disk_nr_hw_queues (connection->export->disk));
+  return connection;
+
+free_connection:
+  free (connection);
+  return NULL;
 }
 
 static void
 plugin_close (void *handle)
 {
-  blkmq_submitter_free (handle);
+  struct connection *connection = handle;
+
+  blkmq_submitter_free (connection->submitter);
+  free (connection);
+}
+
+static const struct blkmq_limits *
+limits_of (void *handle)
+{
+  const struct connection *connection = handle;
+
+  return connection->limits;
 }
 
 static int64_t
 plugin_get_size (void *handle)
 {
-  return (int64_t)limits->size_bytes;
+  return (int64_t)limits_of (handle)->size_bytes;
 }
 
 /* Advice to the client: nbdkit enforces nothing, the engine does.  NBD wants
@@ -219,6 +240,7 @@ static int
 plugin_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
                    uint32_t *maximum)
 {
+  const struct blkmq_limits *limits = limits_of (handle);
   uint32_t block_bytes = limits->logical_block_bytes;
 
   *minimum = limits->size_bytes % block_bytes == 0 ? block_bytes : 1;
@@ -230,13 +252,13 @@ plugin_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
 static int
 plugin_is_rotational (void *handle)
 {
-  return limits->rotational;
+  return limits_of (handle)->rotational;
 }
 
 static int
 plugin_can_write (void *handle)
 {
-  return !limits->read_only;
+  return !limits_of (handle)->read_only;
 }
 
 /* Also without a volatile cache: a client that cannot flush must assume the
@@ -256,13 +278,13 @@ plugin_can_fua (void *handle)
 static int
 plugin_can_trim (void *handle)
 {
-  return limits->max_discard_bytes > 0;
+  return limits_of (handle)->max_discard_bytes > 0;
 }
 
 static int
 plugin_can_zero (void *handle)
 {
-  return limits->max_write_zeroes_bytes > 0;
+  return limits_of (handle)->max_write_zeroes_bytes > 0;
 }
 
 /* This promises no speed but that the answer comes fast.  A driver that has
@@ -289,8 +311,8 @@ plugin_can_extents (void *handle)
   return 1;
 }
 
-/* A flush covers what was answered before it on any connection: there is one
- * disk, and no cache in front of it that belongs to a connection. */
+/* A flush covers what was answered before it on any connection: they have
+ * one disk, and no cache in front of it belongs to a connection. */
 static int
 plugin_can_multi_conn (void *handle)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * help.c: the texts of `nbdkit blkmq --help' and `--dump-plugin', made from
- * the key tables of the engine and its drivers.  nbdkit's main thread, before
+ * the key tables.  nbdkit's main thread, before
  * anything is served.
  */
 
@@ -13,64 +13,9 @@
 
 #include "blkmq-driver.h"
 #include "blkmq.h"
+#include "front/help.h"
+#include "front/keys.h"
 #include "plugin.h"
-
-static const char *const type_names[] = {
-  [BLKMQ_KEY_BOOL] = "bool", [BLKMQ_KEY_INT] = "int",
-  [BLKMQ_KEY_SIZE] = "size", [BLKMQ_KEY_TIME] = "time",
-  [BLKMQ_KEY_ENUM] = "enum", [BLKMQ_KEY_STRING] = "string",
-};
-
-/* The words of driver= are not in the key table but in the registry. */
-static bool
-is_driver_key (const struct blkmq_driver *owner, const struct blkmq_key *key)
-{
-  return owner == NULL && strcmp (key->name, "driver") == 0;
-}
-
-/* "size=<SIZE>", "irqmode=none|softirq|timer".  Returns its width. */
-static int
-print_synopsis (FILE *out, const struct blkmq_driver *owner,
-                const struct blkmq_key *key)
-{
-  const struct blkmq_driver *driver;
-  int width = fprintf (out, "%s=", key->name);
-  const char *p;
-  size_t i;
-
-  if (is_driver_key (owner, key)) {
-    for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
-      width += fprintf (out, "%s%s", i > 0 ? "|" : "", driver->name);
-    return width;
-  }
-  if (key->type == BLKMQ_KEY_ENUM) {
-    for (i = 0; key->words[i] != NULL; i++)
-      width += fprintf (out, "%s%s", i > 0 ? "|" : "", key->words[i]);
-    return width;
-  }
-  width += fprintf (out, "<");
-  for (p = type_names[key->type]; *p != '\0'; p++)
-    width += fprintf (out, "%c", *p - 'a' + 'A');
-  return width + fprintf (out, ">");
-}
-
-static int
-print_key_help (const struct blkmq_driver *owner, const struct blkmq_key *key,
-                void *opaque)
-{
-  FILE *out = opaque;
-  int width = print_synopsis (out, owner, key);
-
-  fprintf (out, "%*s%s", width < 28 ? 28 - width : 1, "", key->help);
-  if (key->required)
-    fprintf (out, " (required)");
-  if (key->default_value != NULL)
-    fprintf (out, " (default %s)", key->default_value);
-  if (owner != NULL)
-    fprintf (out, " (driver=%s)", owner->name);
-  fprintf (out, "\n");
-  return 0;
-}
 
 void
 print_help (char *buf, size_t buf_bytes)
@@ -80,7 +25,7 @@ print_help (char *buf, size_t buf_bytes)
   buf[0] = '\0';
   if (out == NULL)
     return; /* no memory for a FILE: --help without keys, and no harm else */
-  blkmq_for_each_key (print_key_help, out);
+  help_print_keys (out);
   fclose (out);
   assert (strlen (buf) < buf_bytes - 1); /* else the buffer is too small */
 }
@@ -92,8 +37,8 @@ print_key_line (const struct blkmq_driver *owner, const struct blkmq_key *key,
 {
   char allowed[256];
 
-  blkmq_key_allowed (key, allowed, sizeof allowed);
-  printf ("blkmq_key_%s=%s default=%s", key->name, type_names[key->type],
+  front_key_allowed (key, allowed, sizeof allowed);
+  printf ("blkmq_key_%s=%s default=%s", key->name, help_type_name (key->type),
           key->default_value != NULL ? key->default_value : "-");
   if (key->required)
     printf (" required=1");
@@ -112,5 +57,5 @@ print_dump (void)
   printf ("blkmq_version=%s\n", blkmq_version ());
   for (i = 0; (driver = blkmq_driver_at (i)) != NULL; i++)
     printf ("blkmq_driver_%s=%s\n", driver->name, driver->help);
-  blkmq_for_each_key (print_key_line, NULL);
+  front_for_each_key (print_key_line, NULL);
 }

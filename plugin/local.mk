@@ -20,7 +20,8 @@ plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	-module -avoid-version -shared \
 	-Wl,--version-script=$(srcdir)/plugin/plugin.syms \
 	-Wl,-Bsymbolic
-plugin_nbdkit_blkmq_plugin_la_LIBADD = src/libblkmq-engine.la
+plugin_nbdkit_blkmq_plugin_la_LIBADD = \
+	src/libblkmq-front.la src/libblkmq-engine.la
 EXTRA_plugin_nbdkit_blkmq_plugin_la_DEPENDENCIES = plugin/plugin.syms
 
 # For `nbdkit build/nbdkit-blkmq-plugin.so ...' without libtool's hidden

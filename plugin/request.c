@@ -54,8 +54,11 @@ _Static_assert(sizeof answers / sizeof answers[0] == BLKMQ_NR_STATUSES - 1,
 
 /* ERR is a positive errno of the engine's. */
 static void __attribute__ ((cold))
-report (const char *operation, uint64_t bytes, uint64_t offset, int err)
+report (const struct connection *connection, const char *operation,
+        uint64_t bytes, uint64_t offset, int err)
 {
+  const char *prefix = connection->export->prefix;
+  uint32_t block_bytes = connection->limits->logical_block_bytes;
   const char *why = "failed";
   char unaligned[64];
   char range[80] = ""; /* a flush has none */
@@ -67,10 +70,9 @@ report (const char *operation, uint64_t bytes, uint64_t offset, int err)
       told = answers[i].told;
       why = answers[i].why;
     }
-  if (err == EINVAL && (offset | bytes) % limits->logical_block_bytes != 0) {
+  if (err == EINVAL && (offset | bytes) % block_bytes != 0) {
     snprintf (unaligned, sizeof unaligned,
-              "not a multiple of blocksize=%" PRIu32,
-              limits->logical_block_bytes);
+              "not a multiple of blocksize=%" PRIu32, block_bytes);
     why = unaligned;
   }
 
@@ -80,9 +82,9 @@ report (const char *operation, uint64_t bytes, uint64_t offset, int err)
 
   /* nbdkit turns an unsupported zero into a write: nothing has failed yet. */
   if (told == EOPNOTSUPP)
-    nbdkit_debug ("%s%s: %s", operation, range, why);
+    nbdkit_debug ("%s%s%s: %s", prefix, operation, range, why);
   else
-    nbdkit_error ("%s%s: %s", operation, range, why);
+    nbdkit_error ("%s%s%s: %s", prefix, operation, range, why);
   nbdkit_set_error (told);
 }
 
@@ -94,7 +96,7 @@ is_wanted (void *opaque)
 }
 
 static int
-submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
+submit (const struct connection *connection, enum blkmq_op op, uint32_t flags,
         uint64_t bytes, uint64_t offset, const struct iovec *segments,
         unsigned nr_segments)
 {
@@ -104,22 +106,22 @@ submit (struct blkmq_submitter *submitter, enum blkmq_op op, uint32_t flags,
   int r;
 
   io.op = op;
-  io.flags = is_polled ? flags | BLKMQ_IO_POLLED : flags;
+  io.flags = flags | connection->io_flags;
   io.offset_bytes = offset;
   io.bytes = bytes;
   io.segments = segments;
   io.nr_segments = nr_segments;
   io.prio = BLKMQ_PRIO_NONE;
-  r = blkmq_submit_sync_while (submitter, &io, LOOK_INTERVAL_NS, is_wanted,
-                               NULL);
+  r = blkmq_submit_sync_while (connection->submitter, &io, LOOK_INTERVAL_NS,
+                               is_wanted, NULL);
 
   if (blkmq_debug_request)
-    nbdkit_debug ("hctx %u: %s of %" PRIu64 " bytes at offset %" PRIu64
+    nbdkit_debug ("%shctx %u: %s of %" PRIu64 " bytes at offset %" PRIu64
                   ", flags 0x%" PRIx32 ": %d",
-                  hctx_of (submitter), blkmq_op_name (op), bytes, offset, flags,
-                  r);
+                  connection->export->prefix, hctx_of (connection),
+                  blkmq_op_name (op), bytes, offset, flags, r);
   if (r < 0) {
-    report (blkmq_op_name (op), bytes, offset, -r);
+    report (connection, blkmq_op_name (op), bytes, offset, -r);
     return -1;
   }
   return 0;
@@ -132,7 +134,8 @@ io_flags (uint32_t flags)
 }
 
 static bool
-is_unaligned (uint32_t count, uint64_t offset)
+is_unaligned (const struct blkmq_limits *limits, uint32_t count,
+              uint64_t offset)
 {
   return ((offset | count) & (limits->logical_block_bytes - 1)) != 0;
 }
@@ -142,9 +145,10 @@ is_unaligned (uint32_t count, uint64_t offset)
  * to whole blocks, and what was not asked for goes to a place of its own.  (A
  * write would have to read first and could tear: it is refused.) */
 static int __attribute__ ((cold))
-read_unaligned (struct blkmq_submitter *submitter, void *buf, uint32_t count,
+read_unaligned (const struct connection *connection, void *buf, uint32_t count,
                 uint64_t offset)
 {
+  const struct blkmq_limits *limits = connection->limits;
   uint64_t mask = limits->logical_block_bytes - 1;
   uint64_t first = offset & ~mask, end = (offset + count + mask) & ~mask;
   struct iovec segments[3];
@@ -155,14 +159,14 @@ read_unaligned (struct blkmq_submitter *submitter, void *buf, uint32_t count,
     end = limits->size_bytes;
   aside = malloc (limits->logical_block_bytes);
   if (aside == NULL) {
-    nbdkit_error ("read of %" PRIu32 " bytes at offset %" PRIu64 ": %m", count,
-                  offset);
+    nbdkit_error ("%sread of %" PRIu32 " bytes at offset %" PRIu64 ": %m",
+                  connection->export->prefix, count, offset);
     return -1;
   }
   segments[0] = (struct iovec){ aside, offset - first };
   segments[1] = (struct iovec){ buf, count };
   segments[2] = (struct iovec){ aside, end - offset - count };
-  r = submit (submitter, BLKMQ_OP_READ, 0, end - first, first, segments, 3);
+  r = submit (connection, BLKMQ_OP_READ, 0, end - first, first, segments, 3);
   free (aside);
   return r;
 }
@@ -171,9 +175,10 @@ int
 plugin_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
               uint32_t flags)
 {
+  const struct connection *connection = handle;
   struct iovec segment = { .iov_base = buf, .iov_len = count };
 
-  if (is_unaligned (count, offset))
+  if (is_unaligned (connection->limits, count, offset))
     return read_unaligned (handle, buf, count, offset);
   return submit (handle, BLKMQ_OP_READ, 0, count, offset, &segment, 1);
 }
@@ -247,10 +252,12 @@ plugin_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
     .extents = extents,
     .one = (flags & NBDKIT_FLAG_REQ_ONE) != 0,
   };
-  int r = blkmq_disk_extents (disk, offset, count, add_extent, &walk);
+  const struct connection *connection = handle;
+  int r = blkmq_disk_extents (connection->export->disk, offset, count,
+                              add_extent, &walk);
 
   if (r < 0) {
-    report ("extents", count, offset, -r);
+    report (connection, "extents", count, offset, -r);
     return -1;
   }
   return 0;
@@ -259,9 +266,11 @@ plugin_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 int
 plugin_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  if (flags != 0 || offset > limits->size_bytes
-      || count > limits->size_bytes - offset) {
-    report ("cache", count, offset, EINVAL);
+  const struct connection *connection = handle;
+  uint64_t size_bytes = connection->limits->size_bytes;
+
+  if (flags != 0 || offset > size_bytes || count > size_bytes - offset) {
+    report (connection, "cache", count, offset, EINVAL);
     return -1;
   }
   return 0;

@@ -117,6 +117,21 @@ src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
 
+# What servers have in common: which disks there are.  They link it, and the
+# engine, statically.
+noinst_LTLIBRARIES += src/libblkmq-front.la
+src_libblkmq_front_la_SOURCES = \
+	src/front/exports.c \
+	src/front/exports.h \
+	src/front/exports-check.c \
+	src/front/exports-internal.h \
+	src/front/exports-run.c \
+	src/front/help.c \
+	src/front/help.h \
+	src/front/keys.c \
+	src/front/keys.h
+src_libblkmq_front_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
+
 lib_LTLIBRARIES += src/libblkmq.la
 src_libblkmq_la_SOURCES =
 src_libblkmq_la_LIBADD = src/libblkmq-engine.la

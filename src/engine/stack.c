@@ -435,6 +435,12 @@ stack_data (struct stack *stack)
   return stack->nr_levels > 1 ? stack : stack->levels[0].data;
 }
 
+const char *
+stack_layer_name (const struct stack *stack, unsigned index)
+{
+  return index + 1 < stack->nr_levels ? stack->levels[index].ops->name : NULL;
+}
+
 bool
 stack_is_alike (const struct stack *a, const struct stack *b)
 {

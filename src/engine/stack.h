@@ -30,6 +30,9 @@ void *stack_data (struct stack *stack);
 
 const struct blkmq_driver *stack_driver (const struct stack *stack);
 
+/* Of the layers, from the top; NULL: there are no more. */
+const char *stack_layer_name (const struct stack *stack, unsigned index);
+
 /* Have both the same levels? */
 bool stack_is_alike (const struct stack *a, const struct stack *b);
 
