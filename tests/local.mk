@@ -86,6 +86,7 @@ unit_tests = \
 	tests/unit/test-disk \
 	tests/unit/test-dispatch \
 	tests/unit/test-elevator \
+	tests/unit/test-exports \
 	tests/unit/test-flush \
 	tests/unit/test-flush-model \
 	tests/unit/test-freeze \
@@ -149,6 +150,9 @@ tests_unit_test_disk_CFLAGS = $(unit_cflags)
 tests_unit_test_disk_LDADD = $(harness_libs)
 tests_unit_test_elevator_CFLAGS = $(unit_cflags)
 tests_unit_test_elevator_LDADD = $(harness_libs)
+tests_unit_test_exports_CFLAGS = $(unit_cflags)
+tests_unit_test_exports_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create
+tests_unit_test_exports_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_flush_CFLAGS = $(unit_cflags)
 tests_unit_test_flush_LDADD = $(harness_libs)
 tests_unit_test_flush_model_CFLAGS = $(unit_cflags)
