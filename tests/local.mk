@@ -261,6 +261,8 @@ shell_tests = \
 	tests/shell/test-config-values.sh \
 	tests/shell/test-connections-spread.sh \
 	tests/shell/test-dump-plugin-callbacks.sh \
+	tests/shell/test-exports.sh \
+	tests/shell/test-exports-shared-tags.sh \
 	tests/shell/test-filter-blocksize-policy.sh \
 	tests/shell/test-filter-cow.sh \
 	tests/shell/test-filter-delay.sh \

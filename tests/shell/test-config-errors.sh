@@ -92,6 +92,17 @@ size=1X | size=1X | suffixes b s k M G T P E
 1G seed=x | seed=x | from 0 to
 1G seed=-1 | seed=-1 | from 0 to
 1G max_sectors=7 blocksize=4096 | max_sectors=7 | blocksize=4096 | multiple of 8
+1G export=a export=a | export=a | given twice
+1G export= export= | export= | given twice
+1G export=a blocksize=7 | export=a: blocksize=7 | power of two from 512
+export=a 1G export=b | export=b: size | required
+1G export=a size=2G 3G | export=a: size=3G | twice | size=2G
+1G exprot=a | exprot=a | did you mean export?
+1G export=a shared_tags=1 | export=a: shared_tags=1 | before the first
+1G shared_tags=x | shared_tags=x | not a boolean | true
+1G shared_tags=1 export=a export=b driver=null | export=b | null | memory
+1G memory_limit=1M export=a driver=null | export=a: memory_limit=1M | driver=
+1G description=x description=y | description=y | twice | description=x
 TABLE
 
 [ "$nr_bad" -eq 0 ] || fail "$nr_bad words are missing"
