@@ -2,14 +2,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The complete examples in libblkmq(3) and blkmq-driver(3) compile with strict
-# warnings against the public headers alone, and do what the pages say.
+# warnings against the public headers alone, and do what the pages say; and so do
+# the commands for several disks in nbdkit-blkmq-plugin(1).
 set -euo pipefail
 
 srcdir=${srcdir:-.}
 builddir=${BLKMQ_BUILDDIR:?set by make check}
 lib=$builddir/src/.libs
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+pids=()
+
+clean_up ()
+{
+  for pid in "${pids[@]}"; do
+    kill "$pid" 2>/dev/null || true
+  done
+  rm -rf "$tmp"
+}
+trap clean_up EXIT
 
 # The verbatim text of the section whose title begins "A COMPLETE".
 example ()
@@ -91,3 +101,77 @@ for cc in "${compilers[@]}"; do
   grep -q 'pattern_first=256: .* from 0 to 255' "$tmp/err" ||
     fail "$cc: $(cat "$tmp/err")"
 done
+
+# ---- nbdkit-blkmq-plugin(1) ----
+
+requires ()
+{
+  command -v "$1" >/dev/null || {
+    echo "$0: skipped in part: there is no $1"
+    exit 0
+  }
+}
+requires nbdinfo
+requires qemu-img
+
+# The verbatim text of SECTION, up to the next of its kind, with files and
+# sockets in a place of the test's.
+commands ()
+{
+  awk -v section="=head1 $1" '/^=head1/ { inside = $0 == section; next }
+       inside && /^ / { sub (/^ /, ""); print }' \
+    "$srcdir/man/nbdkit-blkmq-plugin.pod" | sed "s|/tmp/|$tmp/|g"
+}
+
+# What is a server is left running, and its process id noted.
+# shellcheck disable=SC2317 # the page calls them
+nbdkit ()
+{
+  local words=() word
+
+  for word; do
+    if [ "$word" = blkmq ]; then
+      word=$BLKMQ_PLUGIN
+    fi
+    words+=("$word")
+  done
+  case " $* " in
+    *' --run '*)
+      command "${NBDKIT:-nbdkit}" "${words[@]}"
+      return ;;
+  esac
+  rm -f "$tmp/pid"
+  command "${NBDKIT:-nbdkit}" -P "$tmp/pid" "${words[@]}"
+  # It serves now, but writes the file a little later.
+  for ((i = 0; i < 3000; i++)); do
+    if [ -s "$tmp/pid" ]; then
+      pids+=("$(<"$tmp/pid")")
+      return
+    fi
+    sleep 0.02
+  done
+  fail "nbdkit $*: no process id"
+}
+
+# There is no kernel's client here: ask for what it would ask for.
+# shellcheck disable=SC2317
+nbd-client ()
+{
+  [ "$1 $3 $6" = '-unix -N -b' ] || fail "nbd-client $*"
+  [ "$(nbdinfo --json "nbd+unix:///$4?socket=$2" |
+       sed -n 's/.*"block_size_minimum": \([0-9]*\).*/\1/p')" = "$7" ] ||
+    fail "nbd-client $*: the block size is not $7"
+}
+
+commands 'SEVERAL DISKS' >"$tmp/commands"
+# shellcheck source=/dev/null
+. "$tmp/commands" >"$tmp/output"
+[ "${#pids[@]}" -ge 2 ] || fail 'SEVERAL DISKS: no server was started'
+for text in 'export="fast":' 'export="slow":' 'export="old":' \
+            'description: as it was in May' 'irqmode timer' \
+            'export-size: 2147483648 (2G)' '^2147483648$' \
+            'virtual size: 1 GiB'; do
+  grep -q "$text" "$tmp/output" || fail "SEVERAL DISKS: no $text"
+done
+[ "$(nbdinfo --list "nbd+unix:///?socket=$tmp/shared.sock" |
+     grep -c '^export=')" = 2 ] || fail 'SEVERAL DISKS: not two that share tags'
