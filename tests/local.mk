@@ -151,7 +151,9 @@ tests_unit_test_disk_LDADD = $(harness_libs)
 tests_unit_test_elevator_CFLAGS = $(unit_cflags)
 tests_unit_test_elevator_LDADD = $(harness_libs)
 tests_unit_test_exports_CFLAGS = $(unit_cflags)
-tests_unit_test_exports_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create
+tests_unit_test_exports_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create \
+	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=reallocarray \
+	-Wl,--wrap=aligned_alloc -Wl,--wrap=strdup -Wl,--wrap=getrandom
 tests_unit_test_exports_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_flush_CFLAGS = $(unit_cflags)
 tests_unit_test_flush_LDADD = $(harness_libs)

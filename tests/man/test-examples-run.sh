@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The complete examples in libblkmq(3) and blkmq-driver(3) compile with strict
-# warnings against the public headers alone, and do what the pages say; and so do
+# warnings against the public headers alone, and do what the pages say.  So do
 # the commands for several disks in nbdkit-blkmq-plugin(1).
 set -euo pipefail
 

@@ -97,7 +97,7 @@ size=1X | size=1X | suffixes b s k M G T P E
 1G export=a blocksize=7 | export=a: blocksize=7 | power of two from 512
 export=a 1G export=b | export=b: size | required
 1G export=a size=2G 3G | export=a: size=3G | twice | size=2G
-1G exprot=a | exprot=a | did you mean export?
+1G exxport=a | exxport=a | did you mean export?
 1G export=a shared_tags=1 | export=a: shared_tags=1 | before the first
 1G shared_tags=x | shared_tags=x | not a boolean | true
 1G shared_tags=1 export=a export=b driver=null | export=b | null | memory

@@ -99,7 +99,7 @@ for name in c A aa; do
   if nbdinfo "$(uri_of "$name")" >"$tmp/out" 2>&1; then
     fail "export $name was served"
   fi
-  log_has "export=$name: unknown export; there are export=a, export=b, export=" \
+  log_has "export=$name: unknown export; there are export=a, export=b" \
     || fail "the log does not say that there is no $name"
 done
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "blkmq-control.h"
 #include "front/exports.h"
@@ -117,21 +118,50 @@ static const struct blkmq_driver probe_driver = {
   .stop = probe_stop,
 };
 
-/* The linker sends the engine's calls here: the n-th from now fails. */
-static unsigned fail_thread_at;
+/* ---- what fails: the linker sends the engine's and the front's calls here */
 
-int __real_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                           void *(*fn) (void *), void *opaque);
-int __wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                           void *(*fn) (void *), void *opaque);
+/* The n-th from now; 0: none. */
+static unsigned fail_thread_at, fail_memory_at;
+static bool random_fails;
 
-int
-__wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                       void *(*fn) (void *), void *opaque)
+static bool
+fails (unsigned *at)
 {
-  if (fail_thread_at > 0 && --fail_thread_at == 0)
-    return EAGAIN;
-  return __real_pthread_create (thread, attr, fn, opaque);
+  return *at > 0 && --*at == 0;
+}
+
+/* __wrap_NAME and __real_NAME are the linker's names. */
+#define WRAP(type, name, at, failure, parameters, arguments)                   \
+  type __real_##name parameters;                                               \
+  type __wrap_##name parameters;                                               \
+                                                                               \
+  type __wrap_##name parameters                                                \
+  {                                                                            \
+    if (fails (at))                                                            \
+      return failure;                                                          \
+    return __real_##name arguments;                                            \
+  }
+
+WRAP (int, pthread_create, &fail_thread_at, EAGAIN,
+      (pthread_t * thread, const pthread_attr_t *attr, void *(*fn) (void *),
+       void *opaque),
+      (thread, attr, fn, opaque))
+WRAP (void *, malloc, &fail_memory_at, NULL, (size_t bytes), (bytes))
+WRAP (void *, calloc, &fail_memory_at, NULL, (size_t nr, size_t bytes),
+      (nr, bytes))
+WRAP (void *, reallocarray, &fail_memory_at, NULL,
+      (void *p, size_t nr, size_t bytes), (p, nr, bytes))
+WRAP (void *, aligned_alloc, &fail_memory_at, NULL,
+      (size_t alignment, size_t bytes), (alignment, bytes))
+WRAP (char *, strdup, &fail_memory_at, NULL, (const char *text), (text))
+
+ssize_t __real_getrandom (void *buf, size_t bytes, unsigned flags);
+ssize_t __wrap_getrandom (void *buf, size_t bytes, unsigned flags);
+
+ssize_t
+__wrap_getrandom (void *buf, size_t bytes, unsigned flags)
+{
+  return random_fails ? -1 : __real_getrandom (buf, bytes, flags);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -148,8 +178,10 @@ setup (void)
   if (!is_registered)
     ck_assert_int_eq (blkmq_driver_register (&probe_driver, &error), 0);
   is_registered = true;
-  probe.nr_opens = probe.nr_closes = probe.nr_held = probe.max_held = 0;
+  probe.nr_opens = probe.nr_closes = probe.max_held = 0;
+  probe.nr_held = 0;
   fail_thread_at = 0;
+  random_fails = false;
   exports = exports_alloc ();
   ck_assert_ptr_nonnull (exports);
 }
@@ -320,12 +352,12 @@ START_TEST (test_refused_words_say_which_export_key_and_value)
     { "description=x description=y", { "description=y: given twice" } },
     { "size=1M description=x export=a description=y description=z",
       { "export=a: description=z: given twice, first as description=y" } },
-    { "size=1M exprot=a",
-      { "exprot=a: unknown key (did you mean export?)",
+    { "size=1M exxport=a",
+      { "exxport=a: unknown key (did you mean export?)",
         "description, shared_tags" } },
     { "size=1M driver=null sharedtags=1", { "did you mean shared_tags?" } },
-    { "size=1M export=a descripton=x",
-      { "export=a: descripton=x", "did you mean description?" } },
+    { "size=1M export=a ddescription=x",
+      { "export=a: ddescription=x", "did you mean description?" } },
     { "size=1M memory_limit=8K export=a export=b driver=null",
       { "export=b: memory_limit=8K: a key of driver=memory, not of "
         "driver=null" } },
@@ -561,6 +593,55 @@ START_TEST (test_disk_that_does_not_start_stops_those_before)
 }
 END_TEST
 
+START_TEST (test_lack_of_memory_is_an_error_and_leaves_nothing_behind)
+{
+  static const struct blkmq_setting settings[] = {
+    { "size", "1M" },      { "shared_tags", "1" },    { "driver", "probe" },
+    { "description", "" }, { "hw_queue_depth", "2" }, { "export", "a" },
+    { "size", "2M" },      { "export", "b" },         { "description", "b" },
+  };
+  bool failed = true;
+  unsigned n;
+
+  for (n = 1; failed; n++) {
+    int r = 0;
+
+    teardown ();
+    probe.nr_opens = probe.nr_closes = 0;
+    memset (&error, 0, sizeof error);
+    fail_memory_at = n;
+    exports = exports_alloc ();
+    for (size_t i = 0; i < NR (settings) && exports != NULL && r == 0; i++)
+      r = exports_set (exports, settings[i].key, settings[i].value, &error);
+    if (exports != NULL && r == 0)
+      r = exports_check (exports, &error);
+    if (exports != NULL && r == 0)
+      r = exports_set_up (exports, &error);
+    failed = fail_memory_at == 0;
+    fail_memory_at = 0;
+    if (exports == NULL)
+      continue;
+    ck_assert_msg (r == (failed ? -ENOMEM : 0), "%u: %d", n, r);
+    ck_assert_msg (!failed || error.message[0] != '\0', "%u: no message", n);
+  }
+  /* The list, two disks, ten keys, and all that disks are made of. */
+  ck_assert_uint_gt (n, 40);
+}
+END_TEST
+
+START_TEST (test_lack_of_randomness_is_an_error)
+{
+  random_fails = true;
+  ck_assert_int_eq (set_words ("size=1M export=a seed=1 export=b"), 0);
+  ck_assert_int_eq (exports_check (exports, &error), -EIO);
+  assert_says ("export=b", "no random number to be had for a seed");
+  renew ();
+  random_fails = true;
+  ck_assert_int_eq (set_words ("size=1M export=a seed=1 export=b seed=2"), 0);
+  ck_assert_int_eq (exports_check (exports, &error), 0);
+}
+END_TEST
+
 /* ---- shared tags ---- */
 
 START_TEST (test_disks_that_share_tags_must_agree)
@@ -728,6 +809,9 @@ main (void)
   tcase_add_test (tcase, test_drawn_seed_repeats_all_disks);
   tcase_add_test (tcase, test_disk_that_fails_takes_down_those_before);
   tcase_add_test (tcase, test_disk_that_does_not_start_stops_those_before);
+  tcase_add_test (tcase,
+                  test_lack_of_memory_is_an_error_and_leaves_nothing_behind);
+  tcase_add_test (tcase, test_lack_of_randomness_is_an_error);
   tcase_add_test (tcase, test_disks_that_share_tags_must_agree);
   tcase_add_test (tcase, test_shared_tags_are_for_all_disks_together);
   tcase_add_test (tcase, test_help_lists_the_front_ends_keys);
