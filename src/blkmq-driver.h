@@ -262,6 +262,17 @@ struct blkmq_driver {
    * every key without this op. */
   int (*show) (void *driver_data, const char *key, char *buf, size_t buf_bytes);
 
+  /* Of KEY, one of its own that says what is to change and not how it is to be
+   * (badblocks): the value that it has when VALUE is done to what is in force,
+   * into BUF, as snprintf; nothing changes.  A disk that is being changed asks
+   * for it, frozen, and CONFIG of change has this value instead of what was
+   * given, and that of show where nothing was; so change sets what CONFIG says,
+   * and the same with the values from before undoes it.  -EINVAL, -ENOSPC and
+   * ERROR: VALUE is not one.  -ENOENT: KEY is no such key, as is every key
+   * without this op. */
+  int (*resolve) (void *driver_data, const char *key, const char *value,
+                  char *buf, size_t buf_bytes, struct blkmq_error *error);
+
   /* Power is cut (ON false): let go of all requests that are held on purpose,
    * with whatever status, and hold none from now on; the callers were answered
    * already.  Then, frozen, power_lost: forget what would not outlive a power
@@ -295,11 +306,16 @@ struct blkmq_driver {
  *
  * blkmq_keep: only inside complete: the request goes on upwards when NS more
  * have passed, on the hctx's thread.  An abort, a timeout or removal may end it
- * meanwhile. */
+ * meanwhile.
+ *
+ * blkmq_set_bytes: cut a request short before it is passed on: what is below is
+ * to do its first BYTES, whole blocks and not none.  The layer owes it an
+ * error, and in its complete what the request had, for those above. */
 BLKMQ_PUBLIC enum blkmq_queue_result blkmq_pass (struct blkmq_hctx *hctx,
                                                  struct blkmq_request *rq,
                                                  blkmq_token token);
 BLKMQ_PUBLIC void blkmq_keep (struct blkmq_request *rq, uint64_t ns);
+BLKMQ_PUBLIC void blkmq_set_bytes (struct blkmq_request *rq, uint64_t bytes);
 
 /* Make a driver of the embedder's own known to driver=.  The struct must stay
  * valid for ever.  -EEXIST: the name is taken.  -EINVAL: a required member is

@@ -110,8 +110,11 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store-pages.c \
 	src/drivers/store-table.c \
 	src/drivers/table.c \
+	src/layers/badblocks.c \
 	src/layers/delay.c \
 	src/layers/layers.h \
+	src/layers/ranges.c \
+	src/layers/ranges.h \
 	src/layers/table.c
 src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden

@@ -21,8 +21,8 @@ blkmq_request_dump (struct blkmq_request *rq, FILE *file)
   uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
 
   fprintf (file, "hctx %u, tag %u: %s, %" PRIu64 " bytes at %" PRIu64 ", ",
-           rq->hctx->index, r->tag, blkmq_op_name (rq->op), rq->bytes,
-           rq->offset_bytes);
+           rq->hctx->index, r->tag, blkmq_op_name (rq->op),
+           __atomic_load_n (&rq->bytes, __ATOMIC_RELAXED), rq->offset_bytes);
   record_print_word (word, file);
   if (word & WORD_ENDED)
     fprintf (file, ", ended by %s",

@@ -90,7 +90,7 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
   if (r->merge != NULL)
     pthread_mutex_lock (&rq->hctx->lock);
   info->offset_bytes = rq->offset_bytes;
-  info->bytes = rq->bytes;
+  info->bytes = __atomic_load_n (&rq->bytes, __ATOMIC_RELAXED);
   if (r->merge != NULL)
     pthread_mutex_unlock (&rq->hctx->lock);
   info->hctx = rq->hctx->index;
@@ -101,6 +101,16 @@ blkmq_request_info (struct blkmq_request *rq, struct blkmq_request_info *info)
   info->timed_out = info->ended
                     && atomic_load_explicit (&r->cause, memory_order_relaxed)
                            == BLKMQ_CAUSE_TIMEOUT;
+}
+
+/* Those who hold a reference may be looking; nobody else does: nothing joins a
+ * request that has been dispatched, a queue does not ask for its length, and it
+ * is counted only if it ends well. */
+void
+blkmq_set_bytes (struct blkmq_request *rq, uint64_t bytes)
+{
+  assert (bytes > 0);
+  __atomic_store_n (&rq->bytes, bytes, __ATOMIC_RELAXED);
 }
 
 /* ---- iteration ---- */

@@ -12,5 +12,6 @@
 const struct blkmq_driver *const blkmq_layers[] = {
   &blkmq_layer_delay_bus,
   &blkmq_layer_delay_media,
+  &blkmq_layer_badblocks,
   NULL,
 };
