@@ -262,14 +262,13 @@ struct blkmq_driver {
    * every key without this op. */
   int (*show) (void *driver_data, const char *key, char *buf, size_t buf_bytes);
 
-  /* Of KEY, one of its own that says what is to change and not how it is to be
-   * (badblocks): the value that it has when VALUE is done to what is in force,
-   * into BUF, as snprintf; nothing changes.  A disk that is being changed asks
-   * for it, frozen, and CONFIG of change has this value instead of what was
-   * given, and that of show where nothing was; so change sets what CONFIG says,
-   * and the same with the values from before undoes it.  -EINVAL, -ENOSPC and
-   * ERROR: VALUE is not one.  -ENOENT: KEY is no such key, as is every key
-   * without this op. */
+  /* Of KEY, one of its own whose values say what is to change and not how it
+   * is to be (badblocks): the value that it has once VALUE was done to what is
+   * in force, or of that alone (VALUE NULL); into BUF, as snprintf.  Nothing
+   * changes.  Whoever calls change puts it, frozen, into CONFIG, the new one
+   * and that from before; so change does what CONFIG says, and undoes it.
+   * -EINVAL, -ENOSPC and ERROR: VALUE is not one.  -ENOENT: KEY is no such key,
+   * as is every key without this op. */
   int (*resolve) (void *driver_data, const char *key, const char *value,
                   char *buf, size_t buf_bytes, struct blkmq_error *error);
 

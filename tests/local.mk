@@ -80,6 +80,8 @@ tests_conformance_test_conformance_LDADD = \
 
 # Each is its one source file, with these flags and libraries.
 unit_tests = \
+	tests/unit/test-badblocks \
+	tests/unit/test-badblocks-ranges \
 	tests/unit/test-config \
 	tests/unit/test-config-tables \
 	tests/unit/test-config-values \
@@ -128,6 +130,10 @@ if !SANITIZER
 unit_tests += tests/unit/test-alloc tests/unit/test-failures
 endif
 
+tests_unit_test_badblocks_CFLAGS = $(unit_cflags)
+tests_unit_test_badblocks_LDADD = $(harness_libs)
+tests_unit_test_badblocks_ranges_CFLAGS = $(unit_cflags)
+tests_unit_test_badblocks_ranges_LDADD = $(harness_libs)
 tests_unit_test_config_SOURCES = \
 	tests/unit/test-config.c tests/unit/config-fixture.h
 tests_unit_test_config_CFLAGS = $(unit_cflags)
@@ -257,6 +263,7 @@ if PLUGIN
 # ---- clients against the plugin ----
 
 shell_tests = \
+	tests/shell/test-badblocks.sh \
 	tests/shell/test-blocksize-enforced.sh \
 	tests/shell/test-captive-run.sh \
 	tests/shell/test-config-errors.sh \

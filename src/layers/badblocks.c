@@ -160,7 +160,7 @@ apply (const struct badblocks *badblocks, struct ranges *ranges,
   text_add (&text, "badblocks=");
   text_add_value (&text, value);
   text_add (&text, ": ");
-  if (item != value) {
+  if (item != value && *item != '\0') {
     text_add_value (&text, item);
     text_add (&text, " ");
   }
