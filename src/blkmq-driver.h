@@ -265,7 +265,7 @@ struct blkmq_driver {
   /* Of KEY, one of its own whose values say what is to change and not how it
    * is to be (badblocks): the value that it has once VALUE was done to what is
    * in force, or of that alone (VALUE NULL); into BUF, as snprintf.  Nothing
-   * changes.  Whoever calls change puts it, frozen, into CONFIG, the new one
+   * changes.  Before a change, and frozen, it is put into CONFIG, the new one
    * and that from before; so change does what CONFIG says, and undoes it.
    * -EINVAL, -ENOSPC and ERROR: VALUE is not one.  -ENOENT: KEY is no such key,
    * as is every key without this op. */

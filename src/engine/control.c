@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "blkmq-control.h"
@@ -108,6 +109,17 @@ has_any (const struct change *change, const char *const *names, size_t nr)
 #define HAS_ANY(change, names)                                                 \
   has_any (change, names, sizeof names / sizeof names[0])
 
+/* NULL: none. */
+static const char *
+value_given (const struct change *change, const char *name)
+{
+  for (size_t i = 0; i < change->nr_settings; i++) {
+    if (strcmp (change->settings[i].key, name) == 0)
+      return change->settings[i].value;
+  }
+  return NULL;
+}
+
 /* Is it there, who has the key? */
 static bool
 has_owner (const struct blkmq_disk *disk, const char *name)
@@ -197,6 +209,55 @@ make_config (const struct blkmq_disk *disk, struct change *change,
   return r;
 }
 
+/* ---- values that say what is to change ---- */
+
+/* What LEVEL makes of VALUE is NAME's value in CONFIG. */
+static int
+resolve_key (const struct blkmq_driver *ops, void *data, const char *name,
+             const char *value, struct blkmq_config *config,
+             struct blkmq_error *error)
+{
+  int bytes = ops->resolve (data, name, value, NULL, 0, error), r;
+  char *text;
+
+  if (bytes < 0)
+    return bytes == -ENOENT ? 0 : bytes;
+  text = malloc ((size_t)bytes + 1);
+  if (text == NULL)
+    return error_set (error, -ENOMEM, "no memory for a change of settings");
+  r = ops->resolve (data, name, value, text, (size_t)bytes + 1, error);
+  config_forget (config, name);
+  if (r >= 0)
+    r = blkmq_config_set (config, name, text, error);
+  free (text);
+  return r;
+}
+
+/* Such values are looked at now that nothing can change them, in what is in
+ * force as well: that is what an undo needs. */
+static int
+resolve_values (struct blkmq_disk *disk, struct change *change,
+                struct blkmq_error *error)
+{
+  const struct blkmq_driver *ops;
+  void *data;
+  int r = 0;
+
+  for (unsigned i = 0; (ops = stack_level (disk->stack, i, &data)) != NULL;
+       i++) {
+    for (size_t k = 0; ops->resolve != NULL && k < ops->nr_keys && r == 0;
+         k++) {
+      const char *name = ops->keys[k].name;
+
+      r = resolve_key (ops, data, name, NULL, disk->config, error);
+      if (r == 0)
+        r = resolve_key (ops, data, name, value_given (change, name),
+                         change->config, error);
+    }
+  }
+  return r;
+}
+
 /* Nothing is under way, or the disk is on its way out. */
 static int
 change_frozen (struct blkmq_disk *disk, void *opaque, struct blkmq_error *error)
@@ -214,6 +275,8 @@ change_frozen (struct blkmq_disk *disk, void *opaque, struct blkmq_error *error)
   if (update_is_removed (disk))
     r = error_set (error, -ENODEV, "the disk was removed");
   else
+    r = resolve_values (disk, change, error);
+  if (r == 0)
     r = stack_change (disk->stack, disk->config, change->config,
                       change->settings, change->nr_settings, error);
   if (r == 0) {

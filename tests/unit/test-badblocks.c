@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test-badblocks.c: the layer badblocks over the scripted driver, below a layer
- * of the test's own that looks at what comes up.
+ * test-badblocks.c: the layer badblocks over the scripted driver, between
+ * two layers of the test's own: one looks at what comes up, one can fail.
  */
 
 #include <config.h>
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "blkmq-control.h"
 #include "engine/stack.h"
 #include "harness.h"
 #include "layers/layers.h"
@@ -18,20 +19,8 @@
 /* ------------------------------------------------------------------------ */
 /* The stack                                                                 */
 
-/* What blkmq_disk_set would have: the layer's state. */
-static void *layer_data;
-static struct blkmq_driver layer;    /* badblocks, its open looked at */
 static _Atomic uint64_t bytes_above; /* of the last request on its way up */
-
-static int
-open_layer (const struct blkmq_config *config, uint64_t seed,
-            struct blkmq_limits *limits, void **data, struct blkmq_error *error)
-{
-  int r = blkmq_layer_badblocks.open (config, seed, limits, data, error);
-
-  layer_data = *data;
-  return r;
-}
+static bool change_fails;
 
 static bool
 is_always_wanted (const struct blkmq_config *config)
@@ -63,60 +52,72 @@ static const struct blkmq_driver above = {
   .complete = look_at_bytes,
 };
 
-/* In place of the engine's own. */
-const struct blkmq_driver *const blkmq_layers[] = { &above, &layer, NULL };
-
-static void
-reset (void)
+static int
+change_or_fail (void *data, const struct blkmq_config *config,
+                struct blkmq_error *error)
 {
-  layer = blkmq_layer_badblocks;
-  layer.open = open_layer;
+  return change_fails ? -EXDEV : 0;
 }
 
-/* ---- a change while it runs, as the engine makes it ---- */
+static const struct blkmq_key key_below = {
+  .name = "below",
+  .type = BLKMQ_KEY_BOOL,
+  .default_value = "0",
+  .help = "for a test",
+  .live = true,
+};
 
-static char *
-shown (void)
+static const struct blkmq_driver below = {
+  .name = "below",
+  .help = "for a test",
+  .keys = &key_below,
+  .nr_keys = 1,
+  .is_wanted = is_always_wanted,
+  .open = open_nothing,
+  .queue_rq = blkmq_pass,
+  .change = change_or_fail,
+};
+
+/* In place of the engine's own. */
+const struct blkmq_driver *const blkmq_layers[]
+    = { &above, &blkmq_layer_badblocks, &below, NULL };
+
+/* ---- settings while it runs ---- */
+
+static const char *
+shown (struct bed *bed)
 {
   static char text[200];
-  int r = layer.show (layer_data, "badblocks", text, sizeof text);
+  int r = blkmq_disk_get_key (bed->disk, "badblocks", text, sizeof text, NULL);
 
   ck_assert_int_ge (r, 0);
   ck_assert_int_lt (r, sizeof text);
   return text;
 }
 
-/* KEYS: of the others.  VALUE NULL: as it is. */
+/* With another key, unless that is NULL. */
 static int
-set_live (struct bed *bed, const char *value, const char *keys,
-          struct blkmq_error *error)
+set (struct bed *bed, const char *value, const char *key,
+     const char *other_value)
 {
-  char text[200], all[400];
-  struct blkmq_config *config;
-  int r;
+  struct blkmq_setting settings[2];
+  size_t nr = 0;
 
-  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
-  r = value == NULL ? layer.show (layer_data, "badblocks", text, sizeof text)
-                    : layer.resolve (layer_data, "badblocks", value, text,
-                                     sizeof text, error);
-  if (r >= 0) {
-    ck_assert_int_lt (r, sizeof text);
-    snprintf (all, sizeof all, "badblocks=%s %s", text, keys);
-    config = bed_config (bed, all);
-    r = layer.change (layer_data, config, error);
-    blkmq_config_free (config);
-  }
-  blkmq_unfreeze (bed->disk);
-  return r;
+  if (value != NULL)
+    settings[nr++] = (struct blkmq_setting){ "badblocks", value };
+  if (key != NULL)
+    settings[nr++] = (struct blkmq_setting){ key, other_value };
+  bed->error.message[0] = '\0';
+  return blkmq_disk_set (bed->disk, settings, nr, &bed->error);
 }
 
 static void
-must_set (struct bed *bed, const char *value, const char *keys)
+must_set (struct bed *bed, const char *value, const char *key,
+          const char *other_value)
 {
-  struct blkmq_error error;
-  int r = set_live (bed, value, keys, &error);
+  int r = set (bed, value, key, other_value);
 
-  ck_assert_msg (r == 0, "%s", error.message);
+  ck_assert_msg (r == 0, "%s", bed->error.message);
 }
 
 /* ---- ios of several blocks ---- */
@@ -425,15 +426,15 @@ START_TEST (test_once_clears_the_whole_range_that_was_hit_and_no_other)
       = start_answering ("badblocks=+8-15,+20-23,+100-100 badblocks_once=1");
 
   expect (bed, BLKMQ_OP_READ, 0, 8, BLKMQ_STS_OK);
-  ck_assert_str_eq (shown (), "+8-15,+20-23,+100-100");
+  ck_assert_str_eq (shown (bed), "+8-15,+20-23,+100-100");
   /* Two of them: the first. */
   expect (bed, BLKMQ_OP_WRITE, 15, 20, BLKMQ_STS_MEDIUM);
-  ck_assert_str_eq (shown (), "+20-23,+100-100");
+  ck_assert_str_eq (shown (bed), "+20-23,+100-100");
   expect (bed, BLKMQ_OP_WRITE, 15, 20, BLKMQ_STS_MEDIUM);
-  ck_assert_str_eq (shown (), "+100-100");
+  ck_assert_str_eq (shown (bed), "+100-100");
   expect (bed, BLKMQ_OP_WRITE, 0, 60, BLKMQ_STS_OK);
   expect (bed, BLKMQ_OP_READ, 100, 1, BLKMQ_STS_MEDIUM);
-  ck_assert_str_eq (shown (), "");
+  ck_assert_str_eq (shown (bed), "");
   expect (bed, BLKMQ_OP_READ, 100, 1, BLKMQ_STS_OK);
   bed_stop (bed);
 }
@@ -486,7 +487,9 @@ read_at_random (void *opaque)
     if (r < 0)
       load->nr_hits++;
     else if (rng_percent (&rng, 5)
-             && layer.show (layer_data, "badblocks", left, sizeof left) == 0)
+             && blkmq_disk_get_key (load->bed->disk, "badblocks", left,
+                                    sizeof left, NULL)
+                    == 0)
       return NULL;
   }
 }
@@ -537,18 +540,18 @@ START_TEST (test_live_changes_are_relative_to_what_is_there)
 {
   struct bed *bed = start_answering ("badblocks=+8-15");
 
-  must_set (bed, "+100-100", "");
-  ck_assert_str_eq (shown (), "+8-15,+100-100");
+  must_set (bed, "+100-100", NULL, NULL);
+  ck_assert_str_eq (shown (bed), "+8-15,+100-100");
   expect (bed, BLKMQ_OP_READ, 100, 1, BLKMQ_STS_MEDIUM);
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
-  must_set (bed, "-10-12,+101-101", "");
-  ck_assert_str_eq (shown (), "+8-9,+13-15,+100-101");
+  must_set (bed, "-10-12,+101-101", NULL, NULL);
+  ck_assert_str_eq (shown (bed), "+8-9,+13-15,+100-101");
   expect (bed, BLKMQ_OP_READ, 10, 3, BLKMQ_STS_OK);
   expect (bed, BLKMQ_OP_READ, 13, 1, BLKMQ_STS_MEDIUM);
-  must_set (bed, "-0-2047", "");
-  ck_assert_str_eq (shown (), "");
+  must_set (bed, "-0-2047", NULL, NULL);
+  ck_assert_str_eq (shown (bed), "");
   expect (bed, BLKMQ_OP_READ, 8, 60, BLKMQ_STS_OK);
-  must_set (bed, "+8-8", "");
+  must_set (bed, "+8-8", NULL, NULL);
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
   bed_stop (bed);
 }
@@ -559,45 +562,63 @@ START_TEST (test_other_keys_change_without_bringing_back_what_is_spent)
   struct bed *bed = start_answering ("badblocks=+8-15,+20-20 badblocks_once=1");
 
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
-  must_set (bed, NULL, "badblocks_once=0");
-  ck_assert_str_eq (shown (), "+20-20");
+  must_set (bed, NULL, "badblocks_once", "0");
+  ck_assert_str_eq (shown (bed), "+20-20");
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_OK);
   expect (bed, BLKMQ_OP_READ, 20, 1, BLKMQ_STS_MEDIUM);
   expect (bed, BLKMQ_OP_READ, 20, 1, BLKMQ_STS_MEDIUM);
-  must_set (bed, NULL, "badblocks_partial_io=1");
+  must_set (bed, NULL, "badblocks_partial_io", "1");
   expect (bed, BLKMQ_OP_READ, 18, 4, BLKMQ_STS_MEDIUM);
   ck_assert_uint_eq (
       script_issue (&bed->script, bed->script.nr_issues - 1)->bytes,
       2 * BLOCK_BYTES);
   /* And the same text again does, since it is a change. */
-  must_set (bed, "+8-15,+20-20", "badblocks_once=1");
-  ck_assert_str_eq (shown (), "+8-15,+20-20");
+  must_set (bed, "+8-15,+20-20", "badblocks_once", "1");
+  ck_assert_str_eq (shown (bed), "+8-15,+20-20");
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
   bed_stop (bed);
 }
 END_TEST
 
-/* What blkmq_disk_set does when another level's change fails. */
-START_TEST (test_change_is_undone_by_the_values_from_before)
+/* What hits in between is not forgotten, and what was spent stays so. */
+START_TEST (test_change_is_undone_when_that_of_another_level_fails)
 {
   struct bed *bed = start_answering ("badblocks=+8-15,+20-20,+30-30"
                                      " badblocks_once=1");
-  struct blkmq_config *before;
-  char keys[200];
 
+  change_fails = true;
   expect (bed, BLKMQ_OP_READ, 20, 1, BLKMQ_STS_MEDIUM);
-  snprintf (keys, sizeof keys, "badblocks=%s badblocks_once=1", shown ());
-  before = bed_config (bed, keys);
-  must_set (bed, "-8-11,+40-50", "badblocks_once=0");
-  ck_assert_str_eq (shown (), "+12-15,+30-30,+40-50");
-  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
-  ck_assert_int_eq (layer.change (layer_data, before, NULL), 0);
-  blkmq_unfreeze (bed->disk);
-  blkmq_config_free (before);
-  ck_assert_str_eq (shown (), "+8-15,+30-30");
+  for (unsigned i = 0; i < 2; i++) {
+    ck_assert_int_eq (set (bed, "-8-11,+40-50", "below", "1"), -EXDEV);
+    ck_assert_str_eq (shown (bed), "+8-15,+30-30");
+  }
   expect (bed, BLKMQ_OP_READ, 45, 1, BLKMQ_STS_OK);
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
-  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_OK); /* once, again */
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_OK);
+  ck_assert_int_eq (set (bed, NULL, "below", "1"), -EXDEV);
+  ck_assert_str_eq (shown (bed), "+30-30");
+  change_fails = false;
+  must_set (bed, "-8-11,+40-50", "below", "1");
+  ck_assert_str_eq (shown (bed), "+30-30,+40-50");
+  expect (bed, BLKMQ_OP_READ, 45, 1, BLKMQ_STS_MEDIUM);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_layer_comes_and_goes_with_what_is_bad)
+{
+  struct bed *bed = start_answering ("live=1");
+
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_OK);
+  must_set (bed, "+8-15", "badblocks_once", "1");
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
+  ck_assert_str_eq (shown (bed), "");
+  must_set (bed, NULL, "below", "1");
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_OK);
+  must_set (bed, "+8-15", NULL, NULL);
+  must_set (bed, "", "below", "0");
+  ck_assert_str_eq (shown (bed), "+8-15");
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
   bed_stop (bed);
 }
 END_TEST
@@ -622,29 +643,24 @@ START_TEST (test_wrong_values_are_refused_and_change_nothing)
   struct bed *bed = start_answering ("badblocks=+8-15");
 
   for (size_t i = 0; i < NR (cases); i++) {
-    struct blkmq_error error = { "" };
+    struct bed *other = bed_alloc ();
     char keys[100];
 
-    ck_assert_int_eq (set_live (bed, cases[i].value, "", &error), -EINVAL);
-    ck_assert_msg (
-        strncmp (error.message, cases[i].message, strlen (cases[i].message))
-            == 0,
-        "%s", error.message);
-    ck_assert_ptr_nonnull (strstr (error.message, allowed));
-    ck_assert_str_eq (shown (), "+8-15");
-
+    ck_assert_int_eq (set (bed, cases[i].value, "badblocks_once", "1"),
+                      -EINVAL);
+    ck_assert_msg (strncmp (bed->error.message, cases[i].message,
+                            strlen (cases[i].message))
+                       == 0,
+                   "%s", bed->error.message);
+    ck_assert_ptr_nonnull (strstr (bed->error.message, allowed));
+    ck_assert_str_eq (shown (bed), "+8-15");
     /* At start likewise. */
-    if (strpbrk (cases[i].value, "\n") == NULL) {
-      struct bed *other = bed_alloc ();
-
-      snprintf (keys, sizeof keys, "badblocks=%s", cases[i].value);
-      ck_assert_int_eq (bed_alloc_disk (other, keys, true), -EINVAL);
-      ck_assert_str_eq (other->error.message, error.message);
-      bed_drop (other);
-      bed_stop (bed);
-      bed = start_answering ("badblocks=+8-15");
-    }
+    snprintf (keys, sizeof keys, "badblocks=%s", cases[i].value);
+    ck_assert_int_eq (bed_alloc_disk (other, keys, true), -EINVAL);
+    ck_assert_str_eq (other->error.message, bed->error.message);
+    bed_drop (other);
   }
+  expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
   expect (bed, BLKMQ_OP_READ, 1, 1, BLKMQ_STS_OK);
   bed_stop (bed);
@@ -667,23 +683,48 @@ START_TEST (test_layer_is_there_when_something_is_bad)
   for (size_t i = 0; i < NR (cases); i++) {
     struct blkmq_config *config = bed_config (bed, cases[i].keys);
 
-    ck_assert (layer.is_wanted (config) == cases[i].is_wanted);
+    ck_assert (blkmq_layer_badblocks.is_wanted (config) == cases[i].is_wanted);
     blkmq_config_free (config);
   }
   bed_drop (bed);
 }
 END_TEST
 
-START_TEST (test_other_keys_are_what_was_set)
+START_TEST (test_too_many_ranges_are_refused_and_change_nothing)
 {
-  struct bed *bed = start_answering ("badblocks=+8-15");
+  struct bed *bed = start_answering ("size=100M badblocks=+0-8195");
+  static char value[4097 * 16];
+  size_t used = 0;
+
+  for (unsigned i = 0; i < 4096; i++)
+    used += (size_t)snprintf (value + used, sizeof value - used, "%s-%u-%u",
+                              i > 0 ? "," : "", 2 * i + 1, 2 * i + 1);
+  ck_assert_int_eq (set (bed, value, NULL, NULL), -ENOSPC);
+  ck_assert_ptr_nonnull (
+      strstr (bed->error.message, "-8191-8191 makes too many ranges"));
+  ck_assert_str_eq (shown (bed), "+0-8195");
+  *strrchr (value, ',') = '\0';
+  must_set (bed, value, NULL, NULL);
+  expect (bed, BLKMQ_OP_READ, 8188, 1, BLKMQ_STS_MEDIUM);
+  expect (bed, BLKMQ_OP_READ, 8189, 1, BLKMQ_STS_OK);
+  expect (bed, BLKMQ_OP_READ, 8191, 1, BLKMQ_STS_MEDIUM);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_other_keys_read_back_as_set)
+{
+  struct bed *bed = start_answering ("badblocks=+8-15 badblocks_once=yes");
   char text[10];
 
   ck_assert_int_eq (
-      layer.show (layer_data, "badblocks_once", text, sizeof text), -ENOENT);
-  ck_assert_int_eq (layer.resolve (layer_data, "badblocks_partial_io", "1",
-                                   text, sizeof text, NULL),
-                    -ENOENT);
+      blkmq_disk_get_key (bed->disk, "badblocks_once", text, sizeof text, NULL),
+      3);
+  ck_assert_str_eq (text, "yes");
+  must_set (bed, NULL, "badblocks_once", "0");
+  ck_assert_int_eq (
+      blkmq_disk_get_key (bed->disk, "badblocks_once", text, sizeof text, NULL),
+      1);
   bed_stop (bed);
 }
 END_TEST
@@ -696,7 +737,6 @@ make_suite (void)
   Suite *suite = suite_create ("badblocks");
   TCase *tcase = harness_case (suite, "hits");
 
-  tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_loop_test (
       tcase, test_what_touches_a_bad_sector_fails_and_does_nothing, 0, 12);
   tcase_add_test (tcase, test_flush_has_no_place_and_passes);
@@ -708,7 +748,6 @@ make_suite (void)
   tcase_add_test (tcase, test_ios_that_share_a_request_share_its_fate);
 
   tcase = harness_case (suite, "partial");
-  tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_loop_test (tcase, test_partial_does_what_is_before_and_then_fails,
                        0, NR (ops_with_a_place));
   tcase_add_test (tcase, test_partial_touches_the_data_before_and_none_behind);
@@ -719,21 +758,22 @@ make_suite (void)
       tcase, test_short_request_that_was_aborted_leaves_nothing_to_its_tag);
 
   tcase = harness_case (suite, "once");
-  tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_test (tcase,
                   test_once_clears_the_whole_range_that_was_hit_and_no_other);
   tcase_add_test (tcase, test_once_and_partial_do_the_part_before_once);
   tcase_add_loop_test (tcase, test_each_bad_range_hits_once_under_load, 0, 2);
 
   tcase = harness_case (suite, "live");
-  tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_test (tcase, test_live_changes_are_relative_to_what_is_there);
   tcase_add_test (tcase,
                   test_other_keys_change_without_bringing_back_what_is_spent);
-  tcase_add_test (tcase, test_change_is_undone_by_the_values_from_before);
+  tcase_add_test (tcase,
+                  test_change_is_undone_when_that_of_another_level_fails);
+  tcase_add_test (tcase, test_layer_comes_and_goes_with_what_is_bad);
   tcase_add_test (tcase, test_wrong_values_are_refused_and_change_nothing);
   tcase_add_test (tcase, test_layer_is_there_when_something_is_bad);
-  tcase_add_test (tcase, test_other_keys_are_what_was_set);
+  tcase_add_test (tcase, test_too_many_ranges_are_refused_and_change_nothing);
+  tcase_add_test (tcase, test_other_keys_read_back_as_set);
   return suite;
 }
 
