@@ -69,6 +69,27 @@ struct setting settings[] = {
       .base = "bare",
   },
   {
+      .name = "live",
+      .about = "room for every layer, none of them there",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring live=1",
+      .base = "bare",
+  },
+  {
+      .name = "delay",
+      .about = "the layer, with a latency for flushes",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring delay_flush=1s",
+      .base = "bare",
+  },
+  {
+      .name = "badblocks",
+      .about = "the layer, with a bad sector far away",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring badblocks=+2097151-2097151",
+      .base = "bare",
+  },
+  {
       .name = "inline",
       .about = "driver=null, one at a time",
       .drive = DRIVE_SINGLE,
