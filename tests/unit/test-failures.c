@@ -26,6 +26,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "blkmq-control.h"
 #include "harness.h"
 
 /* ------------------------------------------------------------------------ */
@@ -515,6 +516,49 @@ fail_each_call_of (const struct change *change)
   }
 }
 
+static void
+check_badblocks (struct bed *bed, const char *wanted)
+{
+  char value[64];
+
+  ck_assert_int_gt (
+      blkmq_disk_get_key (bed->disk, "badblocks", value, sizeof value, NULL),
+      0);
+  ck_assert_str_eq (value, wanted);
+}
+
+START_TEST (test_failed_change_of_settings_changes_nothing)
+{
+  static const struct blkmq_setting settings[]
+      = { { "badblocks", "-1990-1990,+1000-1001" }, { "iostats", "1" } };
+  const char *function = "";
+
+  for (unsigned n = 1; function != NULL; n++) {
+    struct bed *bed = bed_of ("scripted");
+    struct blkmq_error error = { "" };
+    int r;
+
+    bed_open_threads (bed, "live=1 badblocks=+1990-1991");
+    arm (n);
+    r = blkmq_disk_set (bed->disk, settings, NR (settings), &error);
+    function = disarm ();
+    if (function != NULL) {
+      check_failure (function, r, &error);
+      check_badblocks (bed, "+1990-1991");
+      check_serves (bed);
+      ck_assert_int_eq (
+          blkmq_disk_set (bed->disk, settings, NR (settings), &error), 0);
+    } else {
+      ck_assert_int_eq (r, 0);
+      ck_assert_uint_gt (n, 10);
+    }
+    check_badblocks (bed, "+1000-1001,+1991-1991");
+    check_serves (bed);
+    bed_stop (bed);
+  }
+}
+END_TEST
+
 START_TEST (test_failed_change_changes_nothing)
 {
   static const struct change changes[] = {
@@ -582,6 +626,7 @@ make_suite (void)
   tcase_add_test (tcase, test_failed_disk_in_a_tag_set_leaves_the_set);
 
   tcase = harness_case (suite, "update");
+  tcase_add_test (tcase, test_failed_change_of_settings_changes_nothing);
   tcase_add_loop_test (tcase, test_failed_change_changes_nothing, 0, 6);
   tcase_add_test (tcase, test_changes_need_no_membarrier);
   return suite;
