@@ -57,6 +57,7 @@ ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
             uint64_t now_ns)
 {
   enum blkmq_timeout_result result = BLKMQ_TIMEOUT_RESET;
+  uint64_t word;
 
   if (h->driver->timeout != NULL)
     result = h->driver->timeout (&r->rq, token);
@@ -77,8 +78,11 @@ ask_driver (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   case BLKMQ_TIMEOUT_HELD:
     count (&h->timeouts_held);
     end_issue (h, r, token);
-    /* It keeps the tag and is not asked again. */
-    if (atomic_load (&r->word) & WORD_ENDED)
+    /* It keeps the tag and is not asked again.  But if it was given back while
+     * the driver was being asked, this may be its next issue, which something
+     * else has ended: of that one the driver has said nothing. */
+    word = atomic_load (&r->word);
+    if ((word & WORD_ENDED) && word_gen (word) == name_gen (token))
       atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
     /* A freeze may have waited for this one. */
     if (atomic_load (&h->flags) & (HCTX_FROZEN | HCTX_REMOVED))

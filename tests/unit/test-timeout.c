@@ -452,6 +452,52 @@ START_TEST (test_requeue_inside_timeout_and_held)
 }
 END_TEST
 
+/* Another thread of the driver's, and of the caller's. */
+static void *
+run_and_abort (void *opaque)
+{
+  struct test_io *t = opaque;
+  struct bed *bed = t->bed;
+
+  require (blkmq_quiesce (bed->disk) == 0);
+  blkmq_unquiesce (bed->disk);
+  require (bed->script.nr_issues == 2);
+  require (blkmq_abort_io (bed->submitter, &t->io) == 1);
+  return NULL;
+}
+
+static enum blkmq_timeout_result
+is_late_with_held (struct script *script, struct blkmq_request *rq,
+                   blkmq_token token)
+{
+  if (script->nr_timeouts > 1)
+    return BLKMQ_TIMEOUT_DONE;
+  require (script_requeue (script, rq, token) == 0);
+  thread_join (thread_start (run_and_abort, script->opaque));
+  return BLKMQ_TIMEOUT_HELD;
+}
+
+/* What the driver says of one issue is not said of the next, although that one
+ * was ended meanwhile: nobody else would ask for it. */
+START_TEST (test_held_is_said_of_one_issue)
+{
+  struct bed *bed = bed_alloc ();
+  struct test_io t;
+
+  bed->script.on_timeout = is_late_with_held;
+  bed->script.opaque = &t;
+  bed_open (bed, IO_TIMEOUT);
+  test_io_submit (&t, bed, 0);
+  bed_pass (bed, IO_TIMEOUT_NS);
+  check_asked (bed, 0, 0, 1);
+  assert_not_ended (&t);
+  bed_pass (bed, IO_TIMEOUT_NS);
+  check_asked (bed, 1, 0, 1);
+  assert_ended (&t, BLKMQ_STS_ABORTED);
+  bed_stop (bed);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ */
 /* The scan                                                                  */
 
@@ -558,6 +604,7 @@ make_suite (void)
   tcase_add_test (tcase, test_request_in_the_timer_heap_times_out);
   tcase_add_test (tcase, test_aborted_request_is_asked_for);
   tcase_add_test (tcase, test_requeue_inside_timeout_and_held);
+  tcase_add_test (tcase, test_held_is_said_of_one_issue);
 
   tcase = harness_case (suite, "scan");
   tcase_add_test (tcase, test_scan_stops_when_idle_and_starts_again);
