@@ -185,12 +185,15 @@ struct held_list {
   unsigned max, nr;
 };
 
+/* All but what a timeout has ended and the driver still holds.  What is ended
+ * on the queue is about to leave it; until then a run may take a tag for it. */
 static bool
 is_unfinished (struct request *r, uint64_t word, void *opaque)
 {
+  const uint64_t below = WORD_IN_FLIGHT | WORD_HELD | WORD_ENDED;
   struct held_list *list = opaque;
 
-  if ((word & (WORD_HELD | WORD_ENDED)) != (WORD_HELD | WORD_ENDED)
+  if ((word & (WORD_STATE | WORD_HELD | WORD_ENDED)) != below
       || atomic_load_explicit (&r->cause, memory_order_relaxed)
              != BLKMQ_CAUSE_TIMEOUT)
     return true;

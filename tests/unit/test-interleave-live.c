@@ -160,6 +160,58 @@ START_TEST (test_freeze_against_timeout)
 }
 END_TEST
 
+/* The driver has nothing: what a timeout ends on the engine's own queue is
+ * waited for, or an update would replace the tags under it. */
+static void
+freezes_over_queued (void *opaque)
+{
+  struct world *w = opaque;
+
+  require (blkmq_freeze (w->disks[0].disk, NULL, 0) == 0);
+  require (w->ios[0].nr_ends == 1);
+  blkmq_unfreeze (w->disks[0].disk);
+}
+
+static void
+requeues_while_quiesced (struct world *w)
+{
+  struct race_issue *issue = &w->issues[0];
+
+  submits_0 (w);
+  require (blkmq_quiesce (w->disks[0].disk) == 0);
+  issue->is_held = false;
+  require (blkmq_requeue (issue->rq, issue->token) == 0);
+}
+
+static void
+unquiesces (struct world *w)
+{
+  blkmq_unquiesce (w->disks[0].disk);
+}
+
+static void
+check_timed_out (struct world *w)
+{
+  require (w->ios[0].status == BLKMQ_STS_TIMEOUT);
+}
+
+START_TEST (test_freeze_against_timeout_on_the_queue)
+{
+  static const struct race race = {
+    .name = "freeze-against-timeout-on-the-queue",
+    .keys = "hw_queue_depth=1 io_timeout=100",
+    .actors = { { "freeze", freezes_over_queued }, { "time", times_out } },
+    .turns = true,
+    .never_busy = true,
+    .prepare = requeues_while_quiesced,
+    .settle = unquiesces,
+    .check = check_timed_out,
+  };
+
+  race_run (&race);
+}
+END_TEST
+
 /* ---- depth ---- */
 
 START_TEST (test_depth_against_submission)
@@ -524,6 +576,7 @@ make_suite (void)
   tcase = harness_case (suite, "freeze");
   tcase_add_test (tcase, test_freeze_against_takers_of_fresh_tags);
   tcase_add_test (tcase, test_freeze_against_timeout);
+  tcase_add_test (tcase, test_freeze_against_timeout_on_the_queue);
 
   tcase = harness_case (suite, "depth");
   tcase_add_test (tcase, test_depth_against_submission);
