@@ -75,6 +75,7 @@ struct device {
   unsigned nr_listed[NR_PLACES];   /* lock */
   struct past past[NR_RECENT];     /* lock */
   unsigned nr_past;                /* lock */
+  struct past done[MAX_HCTXS];     /* lock: DONE was the answer, just now */
 
   _Atomic uint64_t (*tags)[MAX_DEPTH]; /* by hctx; a set's, or own_tags */
   _Atomic uint64_t own_tags[MAX_HCTXS][MAX_DEPTH];
@@ -112,11 +113,30 @@ unlist_locked (struct device *device, struct command *command)
 }
 
 static void
-remember (struct device *device, struct blkmq_request *rq, blkmq_token token)
+remember_locked (struct device *device, const struct past *past)
+{
+  device->past[device->nr_past++ % NR_RECENT] = *past;
+}
+
+static void
+remember (struct device *device, const struct past *past)
 {
   pthread_mutex_lock (&device->lock);
-  device->past[device->nr_past++ % NR_RECENT] = (struct past){ rq, token };
+  remember_locked (device, past);
   pthread_mutex_unlock (&device->lock);
+}
+
+/* Until timeout has returned, a token for which it says DONE lives.  When the
+ * same hctx, which asks one after the other, comes with the next (or NULL) it
+ * is of the past. */
+static void
+say_done_locked (struct device *device, unsigned hctx, const struct past *next)
+{
+  struct past *done = &device->done[hctx];
+
+  if (done->rq != NULL)
+    remember_locked (device, done);
+  *done = next != NULL ? *next : (struct past){ NULL, 0 };
 }
 
 /* ---- one command ---- */
@@ -402,9 +422,11 @@ stress_timeout (struct blkmq_request *rq, blkmq_token token)
   struct command *command = rq->pdu;
   enum blkmq_timeout_result result = BLKMQ_TIMEOUT_RESET;
   unsigned dice = (unsigned)rng_below (100);
+  const struct past asked = { rq, token };
 
   require (command->magic == MAGIC);
   pthread_mutex_lock (&device->lock);
+  say_done_locked (device, blkmq_token_hctx (token), NULL);
   /* In the hands of one of the threads, or issued anew since. */
   if (command->place == NOWHERE || command->token != token) {
     pthread_mutex_unlock (&device->lock);
@@ -416,6 +438,7 @@ stress_timeout (struct blkmq_request *rq, blkmq_token token)
     result = BLKMQ_TIMEOUT_DONE;
     unlist_locked (device, command);
     let_go (command, token);
+    say_done_locked (device, blkmq_token_hctx (token), &asked);
   } else if (dice < 80) {
     /* It is given back late, if it is not on its way already. */
     result = BLKMQ_TIMEOUT_HELD;
@@ -434,7 +457,6 @@ stress_timeout (struct blkmq_request *rq, blkmq_token token)
   switch (result) {
   case BLKMQ_TIMEOUT_DONE:
     add (&device->counts.done);
-    remember (device, rq, token);
     break;
   case BLKMQ_TIMEOUT_RESET:
     add (&device->counts.reset);
@@ -516,7 +538,7 @@ serve (struct device *device, struct command *command)
   if (may_be_late (device) && permille (device->shape->twice))
     answer_dead (device, &past);
   if (permille (50))
-    remember (device, past.rq, past.token);
+    remember (device, &past);
 }
 
 static bool
