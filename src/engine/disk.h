@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "blkmq-driver.h"
 #include "engine/clock.h"
@@ -142,6 +143,10 @@ bool disk_try_get (struct blkmq_disk *disk);
 
 /* Turn all (manual) loops until nothing is left to do at this instant. */
 void disk_turn (struct blkmq_disk *disk);
+
+/* A line for each hctx, also those that are not in use: why it does nothing. No
+ * lock. */
+void disk_dump_hctxs (struct blkmq_disk *disk, FILE *file);
 
 /* Format ERROR, which may be NULL, and return R. */
 int error_set (struct blkmq_error *error, int r, const char *fmt, ...)

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "engine/disk.h"
+#include "engine/elevator.h"
 #include "engine/enter.h"
 #include "engine/hctx.h"
 #include "engine/record.h"
@@ -39,20 +40,48 @@ dump_one (struct request *r, void *opaque)
   return 0;
 }
 
+/* What it waits for comes last. */
 static void
-dump_hctx (struct blkmq_hctx *h, FILE *file)
+dump_hctx_state (struct blkmq_hctx *h, FILE *file)
 {
   unsigned flags = atomic_load (&h->flags);
+  struct thread_slot *slot = thread_self ();
+  enum hold hold = hctx_hold (slot, h);
+  struct request_pool *pool = hctx_pool (h), *tags = hctx_tag_pool (h);
 
-  fprintf (file,
-           "hctx %u: %u requests queued, %u ios wait for a tag%s%s%s%s%s\n",
-           h->index, atomic_load (&h->nr_queued), atomic_load (&h->nr_waiting),
+  fprintf (file, "hctx %u: %u of %u tags taken", h->index, pool_nr_taken (tags),
+           tags->depth);
+  if (pool->sched != NULL)
+    fprintf (file, ", %u of %u requests, %u in the scheduler",
+             pool_nr_taken (pool), pool->depth, sched_nr_queued (pool->sched));
+  hctx_let_go (slot, h, hold);
+  fprintf (file, ", %u pins%s%s%s%s%s", atomic_load (&h->pins),
+           atomic_load (&h->done) != NULL ? ", completions for the loop" : "",
+           loop_is_kicked (h->loop) ? ", loop kicked" : "",
+           timer_is_armed (&h->scan_timer) ? ", scan armed" : "",
+           timer_is_armed (&h->rerun_timer) ? ", rerun armed" : "",
+           atomic_load (&h->watch) & WATCHED ? ", watching give-backs" : "");
+  fprintf (file, ", %u requests queued, %u ios wait for a tag%s%s%s%s%s\n",
+           atomic_load (&h->nr_queued), atomic_load (&h->nr_waiting),
            flags & HCTX_QUIESCED ? ", quiesced" : "",
            flags & HCTX_FROZEN ? ", frozen" : "",
            flags & HCTX_REMOVED ? ", removed" : "",
            flags & HCTX_DROPPED ? ", dropped" : "",
            atomic_load (&h->stalled) ? ", stalled" : "");
+}
+
+static void
+dump_hctx (struct blkmq_hctx *h, FILE *file)
+{
+  dump_hctx_state (h, file);
   hctx_for_each (h, dump_one, file);
+}
+
+void
+disk_dump_hctxs (struct blkmq_disk *disk, FILE *file)
+{
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    dump_hctx_state (disk_hctx (disk, i), file);
 }
 
 void

@@ -475,6 +475,12 @@ loop_kick (struct loop *loop)
   pthread_mutex_unlock (&loop->wake_lock);
 }
 
+bool
+loop_is_kicked (const struct loop *loop)
+{
+  return atomic_load (&loop->kicked);
+}
+
 void
 loop_set_deadline (struct loop *loop, uint64_t deadline_ns)
 {

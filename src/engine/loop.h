@@ -43,6 +43,9 @@ void loop_stop (struct loop *loop);
  * on a loop that was stopped. */
 void loop_kick (struct loop *loop);
 
+/* Was it kicked, and has not come to it yet? */
+bool loop_is_kicked (const struct loop *loop);
+
 /* Set the (one) deadline, absolute CLOCK_MONOTONIC; UINT64_MAX: none.  Any
  * thread. */
 void loop_set_deadline (struct loop *loop, uint64_t deadline_ns);

@@ -7,6 +7,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +34,23 @@ struct worker {
   pthread_t thread;
   struct share shares[MAX_DISKS];
 };
+
+/* ---- what each thread does, for the dump ---- */
+
+static __thread const char *_Atomic *doing;
+
+static void
+name_thread (struct round *round, unsigned member, uint64_t stream)
+{
+  doing = &round->doing[member];
+  rng_name_thread (round->stream + stream);
+}
+
+static void
+now (const char *what)
+{
+  *doing = what;
+}
 
 unsigned
 crowd_slots_of_worker (const struct shape *shape)
@@ -69,6 +87,7 @@ abort_something (struct share *share)
 {
   struct blkmq_io *io;
 
+  now ("aborts");
   share->run->nr_aborts++;
   if (permille (30)) {
     count_aborts (share->run, blkmq_abort_submitter (share->submitter));
@@ -137,6 +156,7 @@ submit_sync (struct share *share, struct slot *slot)
   struct blkmq_io *io = slot_io (slot);
   int r;
 
+  now ("submits and waits for the end");
   if (permille (500))
     r = blkmq_submit_sync (share->submitter, io);
   else
@@ -153,6 +173,7 @@ submit_something (struct share *share)
   bool is_sync = permille (shape->sync);
   struct slot *slot;
 
+  now ("submits");
   if (permille (shape->runs)) {
     submit_run (share);
     return;
@@ -161,14 +182,16 @@ submit_something (struct share *share)
   if (slot == NULL) {
     if (permille (shape->abort * 10))
       abort_something (share);
+    now ("waits for its ios");
     slots_wait (share->slots);
   } else if (is_sync)
     submit_sync (share, slot);
   else if (dice < 150)
     submit_batch (share, slot);
-  else if (dice < 200)
+  else if (dice < 200) {
+    now ("submits and waits for a tag");
     require_op (blkmq_submit_wait (share->submitter, slot_io (slot)), ==, 0);
-  else
+  } else
     blkmq_submit (share->submitter, slot_io (slot));
 }
 
@@ -179,6 +202,7 @@ work (struct worker *worker, struct share *share)
 
   if (share->unit->epoch != share->epoch) {
     /* To the new run, when all is back from the old. */
+    now ("waits for its ios of before the power cycle");
     if (slots_all_idle (share->slots)) {
       leave_run (share);
       join_run (share);
@@ -203,16 +227,18 @@ run_worker (void *opaque)
   struct round *round = worker->round;
   unsigned nr_disks = round->shape->disks;
 
-  rng_name_thread (round->stream + worker->index);
+  name_thread (round, WORKER + worker->index, worker->index);
   for (unsigned i = 0; i < nr_disks; i++)
     join_run (&worker->shares[i]);
   while (round->nr_submitted < round->quota)
     work (worker, &worker->shares[rng_below (nr_disks)]);
   for (unsigned i = 0; i < nr_disks; i++) {
+    now ("waits for the last of its ios");
     while (!slots_all_idle (worker->shares[i].slots))
       slots_wait (worker->shares[i].slots);
     leave_run (&worker->shares[i]);
   }
+  now ("done");
   return NULL;
 }
 
@@ -401,8 +427,10 @@ keep_references (struct keeper *keeper, struct unit *unit)
   while (nr-- > 0 && unit->epoch == epoch && !keeper->round->quit) {
     unsigned i = (unsigned)rng_below (NR_KEPT);
 
+    now ("holds references");
     drop_kept (keeper, i);
     look_up (keeper, i);
+    now ("visits all, or counts");
     if (permille (50))
       visit_all (keeper);
     if (permille (30))
@@ -421,9 +449,10 @@ run_keeper (void *opaque)
   struct keeper *keeper = opaque;
   struct round *round = keeper->round;
 
-  rng_name_thread (round->stream + 10);
+  name_thread (round, KEEPER, 10);
   while (!round->quit && round->shape->control)
     keep_references (keeper, round->units[rng_below (round->shape->disks)]);
+  now ("done");
   free (keeper);
   return NULL;
 }
@@ -435,11 +464,13 @@ quiesce_for_a_while (struct run *run)
 {
   unsigned depth = 1 + (unsigned)rng_below (3);
 
+  now ("quiesces");
   for (unsigned i = 0; i < depth; i++)
     require_op (blkmq_quiesce (run->disk), ==, 0);
   device_expect_quiet (run->device, true);
   pause_us (1 + (unsigned)rng_below (50));
   device_expect_quiet (run->device, false);
+  now ("unquiesces");
   for (unsigned i = 0; i < depth; i++)
     blkmq_unquiesce (run->disk);
 }
@@ -463,6 +494,7 @@ change_queues (struct round *round, struct run *run)
   if (permille (300))
     depth = 0;
   device_fail_inits (permille (300) ? 300 : 0);
+  now ("updates the queues");
   blkmq_disk_queues (run->disk, &queues);
   if (nr != 0)
     queues.submit_queues = nr;
@@ -495,9 +527,10 @@ static void
 change_scheduler (struct round *round, struct run *run)
 {
   const char *name = permille (500) ? "none" : "mq-deadline";
+  int r;
 
-  int r = blkmq_disk_set_scheduler (run->disk, name, NULL);
-
+  now ("changes the scheduler");
+  r = blkmq_disk_set_scheduler (run->disk, name, NULL);
   require (r == 0 || (r == -ENODEV && run->removed));
   if (!run->removed)
     require (strcmp (blkmq_disk_scheduler (run->disk), name) == 0);
@@ -544,7 +577,7 @@ run_quiescer (void *opaque)
   struct round *round = opaque;
   struct run *run;
 
-  rng_name_thread (round->stream + 11);
+  name_thread (round, QUIESCER, 11);
   while (!round->quit && round->shape->control) {
     run = run_get (round->units[rng_below (round->shape->disks)]);
     quiesce_for_a_while (run);
@@ -556,8 +589,10 @@ run_quiescer (void *opaque)
     if (round->shape->settings && permille (300))
       change_settings (round, run);
     run_put (run);
+    now ("pauses");
     pause_us (300 + (unsigned)rng_below (2000));
   }
+  now ("done");
   return NULL;
 }
 
@@ -579,6 +614,7 @@ freeze_for_a_while (struct run *run)
   blkmq_handle held[16];
   int r = 0;
 
+  now ("freezes");
   for (i = 0; i < depth; i++) {
     r = blkmq_freeze (run->disk, held, NR (held));
     if (r < 0)
@@ -587,6 +623,7 @@ freeze_for_a_while (struct run *run)
       require (held[j] != 0);
   }
   if (r >= 0) {
+    now ("has frozen");
     device_expect_quiet (run->device, true);
     device_check_frozen (run->device);
     blkmq_for_each_request (run->disk, is_held_after_timeout, NULL);
@@ -595,6 +632,7 @@ freeze_for_a_while (struct run *run)
     device_expect_quiet (run->device, false);
   } else
     require (r == -ENODEV && run->removed);
+  now ("unfreezes");
   while (i-- > 0)
     blkmq_unfreeze (run->disk);
   return r >= 0;
@@ -609,7 +647,7 @@ run_freezer (void *opaque)
   unsigned nr_cycles = 0;
   struct run *run;
 
-  rng_name_thread (round->stream + 12);
+  name_thread (round, FREEZER, 12);
   while (!round->quit) {
     struct unit *unit = round->units[rng_below (shape->disks)];
 
@@ -617,6 +655,7 @@ run_freezer (void *opaque)
         && round->nr_submitted
                >= (nr_cycles + 1) * round->quota / (shape->power + 1)) {
       nr_cycles++;
+      now ("cuts the power");
       unit_cycle (unit);
       round->nr_cycles++;
       continue;
@@ -627,8 +666,10 @@ run_freezer (void *opaque)
         round->nr_freezes++;
       run_put (run);
     }
+    now ("pauses");
     pause_us (500 + (unsigned)rng_below (4000));
   }
+  now ("done");
   return NULL;
 }
 
@@ -682,6 +723,20 @@ crowd_free (struct round *round)
     worker_free (round->workers[i]);
     round->workers[i] = NULL;
   }
+}
+
+void
+crowd_dump_doing (struct round *round)
+{
+  static const char *const names[NR_MEMBERS]
+      = { "worker 0", "worker 1",         "worker 2",
+          "keeper",   "first controller", "second controller" };
+
+  static_assert (NR_WORKERS == 3, "each has a name");
+  for (unsigned i = 0; i < NR_MEMBERS; i++)
+    fprintf (stderr, "%s%s: %s", i == 0 ? "  " : "; ", names[i],
+             round->doing[i] != NULL ? round->doing[i] : "not begun");
+  fputc ('\n', stderr);
 }
 
 void

@@ -99,24 +99,6 @@ pause_us (unsigned us)
 /* ---- failure ---- */
 
 static void
-dump (void)
-{
-  struct round *round = current;
-
-  fprintf (stderr, "round %u of seed %" PRIu64 "\n", round_number, seed);
-  if (round != NULL) {
-    fprintf (
-        stderr, "  %s\n  stage: %s; submitted %" PRIu64 " of %" PRIu64 "\n",
-        round->shape->name, round->stage, round->nr_submitted, round->quota);
-    for (unsigned i = 0; i < MAX_DISKS; i++) {
-      if (round->units[i] != NULL)
-        unit_dump (round->units[i]);
-    }
-    crowd_dump (round);
-  }
-}
-
-static void
 repeat_with (void)
 {
   fprintf (stderr,
@@ -125,37 +107,76 @@ repeat_with (void)
            seed, count, round_number);
 }
 
-/* The first to fail speaks. */
+/* In a few lines: what has failed, where, and how things stand. */
 static void
-begin_failure (void)
+dump_state (const char *failure)
+{
+  struct round *round = current;
+
+  fprintf (stderr, "stress: %s\n", failure);
+  repeat_with ();
+  fprintf (stderr, "round %u of seed %" PRIu64 "\n", round_number, seed);
+  if (round == NULL)
+    return;
+  fprintf (stderr, "  %s\n  stage: %s; submitted %" PRIu64 " of %" PRIu64 "\n",
+           round->shape->name, round->stage, round->nr_submitted, round->quota);
+  crowd_dump_doing (round);
+}
+
+static void
+dump (const char *failure)
+{
+  struct round *round = current;
+
+  dump_state (failure);
+  if (round == NULL)
+    return;
+  for (unsigned i = 0; i < MAX_DISKS; i++) {
+    if (round->units[i] != NULL)
+      unit_dump (round->units[i]);
+  }
+  crowd_dump (round);
+  /* Of a long log the end is what is kept. */
+  fprintf (stderr, "once more, in short:\n");
+  for (unsigned i = 0; i < MAX_DISKS; i++) {
+    if (round->units[i] != NULL)
+      unit_dump_state (round->units[i]);
+  }
+  dump_state (failure);
+}
+
+/* The first to fail speaks. */
+static void __attribute__ ((noreturn)) fail (const char *failure)
 {
   static _Atomic bool failing;
 
   while (atomic_exchange (&failing, true))
     pause_us (100000);
   fflush (stdout);
+  dump (failure);
+  abort ();
 }
 
 void
 stress_failed (const char *file, int line, const char *condition)
 {
-  begin_failure ();
-  fprintf (stderr, "stress: %s:%d: required: %s\n", file, line, condition);
-  repeat_with ();
-  dump ();
-  abort ();
+  char failure[512];
+
+  snprintf (failure, sizeof failure, "%s:%d: required: %s", file, line,
+            condition);
+  fail (failure);
 }
 
 void
 stress_failed_numbers (const char *file, int line, const char *condition,
                        int64_t a, int64_t b)
 {
-  begin_failure ();
-  fprintf (stderr, "stress: %s:%d: required: %s: %" PRId64 " and %" PRId64 "\n",
-           file, line, condition, a, b);
-  repeat_with ();
-  dump ();
-  abort ();
+  char failure[512];
+
+  snprintf (failure, sizeof failure,
+            "%s:%d: required: %s: %" PRId64 " and %" PRId64, file, line,
+            condition, a, b);
+  fail (failure);
 }
 
 /* Something must end, or a stage be over, now and then. */
@@ -179,6 +200,7 @@ static void *
 run_watchdog (void *opaque)
 {
   uint64_t last = 0, now, still_ms = 0;
+  char failure[64];
 
   for (;;) {
     pause_us (250000);
@@ -189,11 +211,9 @@ run_watchdog (void *opaque)
     last = now;
     if (still_ms < hang_seconds * 1000)
       continue;
-    begin_failure ();
-    fprintf (stderr, "stress: nothing has moved for %u s\n", hang_seconds);
-    repeat_with ();
-    dump ();
-    abort ();
+    snprintf (failure, sizeof failure, "nothing has moved for %u s",
+              hang_seconds);
+    fail (failure);
   }
   return NULL;
 }

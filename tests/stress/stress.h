@@ -114,13 +114,17 @@ uint64_t matrix_quota (const struct shape *shape);
 
 /* ---- a round ---- */
 
+/* Its threads, for the dump. */
+enum { WORKER, KEEPER = NR_WORKERS, QUIESCER, FREEZER, NR_MEMBERS };
+
 struct round {
   const struct shape *shape;
   uint64_t stream; /* of this round */
   uint64_t quota;
   struct unit *units[MAX_DISKS];
   struct worker *workers[NR_WORKERS];
-  const char *_Atomic stage; /* for the dump */
+  const char *_Atomic stage;             /* for the dump */
+  const char *_Atomic doing[NR_MEMBERS]; /* likewise */
   _Atomic uint64_t nr_submitted;
   _Atomic bool quit; /* keeper and controllers */
   _Atomic uint64_t nr_refs, nr_visits, nr_quiesces, nr_freezes, nr_cycles;
@@ -198,6 +202,8 @@ void run_count_end (struct run *run, const struct blkmq_io *io,
 /* A status that nothing in this run could have caused is a failure. */
 void run_check_status (struct run *run, uint32_t io_flags, bool is_bad,
                        enum blkmq_status status);
+/* In a few lines; and with its requests. */
+void unit_dump_state (struct unit *unit);
 void unit_dump (struct unit *unit);
 
 /* ---- device.c ---- */
@@ -261,6 +267,8 @@ uint64_t slots_media_bytes (unsigned nr);
  * an end_io may be on its way out. */
 void crowd_run (struct round *round);
 void crowd_free (struct round *round);
+/* What each thread does, in a line; and what is out. */
+void crowd_dump_doing (struct round *round);
 void crowd_dump (struct round *round);
 unsigned crowd_slots_of_worker (const struct shape *shape);
 

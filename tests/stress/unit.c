@@ -635,11 +635,10 @@ print_request (struct blkmq_request *rq, void *opaque)
 }
 
 void
-unit_dump (struct unit *unit)
+unit_dump_state (struct unit *unit)
 {
   struct run *run = unit->current;
   struct blkmq_stats s;
-  unsigned nr = 0;
 
   if (run == NULL)
     return;
@@ -653,10 +652,21 @@ unit_dump (struct unit *unit)
     fprintf (stderr,
              "  engine: ios %" PRIu64 ", rejected %" PRIu64 ", waiting %" PRIu64
              ", in flight %" PRIu64 ", busy %" PRIu64 ", requeues %" PRIu64
-             ", timeouts %" PRIu64 ", stale %" PRIu64 "\n",
+             ", timeouts %" PRIu64 ", stale %" PRIu64 ", flushes %" PRIu64
+             ", saved %" PRIu64 "\n",
              sum_of (s.ios, BLKMQ_NR_OPS),
              sum_of (s.rejected, BLKMQ_NR_STATUSES), s.waiting,
              sum_of (s.in_flight, BLKMQ_NR_OPS), s.busy, s.requeues, s.timeouts,
-             s.stale_tokens);
-  blkmq_for_each_request (run->disk, print_request, &nr);
+             s.stale_tokens, s.flushes, s.flushes_coalesced);
+  disk_dump_hctxs (run->disk, stderr);
+}
+
+void
+unit_dump (struct unit *unit)
+{
+  unsigned nr = 0;
+
+  unit_dump_state (unit);
+  if (unit->current != NULL)
+    blkmq_for_each_request (unit->current->disk, print_request, &nr);
 }

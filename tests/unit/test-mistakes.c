@@ -289,8 +289,8 @@ START_TEST (test_dump_shows_the_requests_that_are_not_free)
   text = dump (bed);
   ck_assert_uint_eq (nr_of (text, "driver=scripted "), 1);
   ck_assert_uint_eq (
-      nr_of (text,
-             "hctx 0: 1 requests queued, 0 ios wait for a tag, quiesced\n"),
+      nr_of (text, "hctx 0: 2 of 4 tags taken, 0 pins, scan armed, 1 requests "
+                   "queued, 0 ios wait for a tag, quiesced\n"),
       1);
   ck_assert_uint_eq (nr_of (text, ": read, 512 bytes at 1536, generation "), 1);
   check_line (text, ": read,",
@@ -328,6 +328,27 @@ check_hctx_line (struct bed *bed, unsigned hctx, const char *end)
   check_line (text, part, end);
   free (text);
 }
+
+START_TEST (test_dump_tells_requests_from_tags)
+{
+  struct bed *bed
+      = start_faulty ("scheduler=mq-deadline hw_queue_depth=4 nr_requests=10");
+  struct test_io below, waiting[2];
+
+  test_io_submit (&below, bed, 0);
+  blkmq_quiesce (bed->disk);
+  test_io_submit (&waiting[0], bed, 2);
+  test_io_submit (&waiting[1], bed, 4);
+  check_hctx_line (bed, 0,
+                   "hctx 0: 1 of 4 tags taken, 3 of 10 requests, 2 in the "
+                   "scheduler, 0 pins, 0 requests queued, 0 ios wait for a "
+                   "tag, quiesced");
+  blkmq_unquiesce (bed->disk);
+  for (unsigned i = 0; i < 3; i++)
+    issue_complete (&bed->script, i, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
 
 START_TEST (test_dump_says_why_an_hctx_does_nothing)
 {
@@ -377,6 +398,7 @@ make_suite (void)
 
   tcase = harness_case (suite, "dump");
   tcase_add_test (tcase, test_dump_shows_the_requests_that_are_not_free);
+  tcase_add_test (tcase, test_dump_tells_requests_from_tags);
   tcase_add_test (tcase, test_dump_says_why_an_hctx_does_nothing);
   tcase_add_test (tcase, test_dump_of_an_idle_disk_has_no_request);
   return suite;
