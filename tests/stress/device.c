@@ -73,6 +73,7 @@ struct device {
   pthread_cond_t more;
   struct command lists[NR_PLACES]; /* lock: heads */
   unsigned nr_listed[NR_PLACES];   /* lock */
+  unsigned nr_serving;             /* lock: threads that are not waiting */
   struct past past[NR_RECENT];     /* lock */
   unsigned nr_past;                /* lock */
   struct past done[MAX_HCTXS];     /* lock: DONE was the answer, just now */
@@ -240,6 +241,7 @@ requeue (struct device *device, struct command *command,
   struct blkmq_hctx *hctx = rq->hctx;
 
   let_go (command, token);
+  add (&device->counts.requeues); /* ahead, likewise */
   if (permille (device->shape->aside)) {
     require_op (blkmq_requeue_aside (rq, token), ==, 0);
     if (permille (500))
@@ -248,7 +250,6 @@ requeue (struct device *device, struct command *command,
       blkmq_delay_kick_requeues (hctx, rng_below (200 * US));
   } else
     require_op (blkmq_requeue (rq, token), ==, 0);
-  add (&device->counts.requeues);
 }
 
 /* Fails for an injected error: then half of it may have been done. */
@@ -265,8 +266,8 @@ complete (struct device *device, struct command *command,
   if (status == BLKMQ_STS_OK && rq->op == BLKMQ_OP_FLUSH)
     flush_cache (device);
   let_go (command, token);
+  add (&device->counts.completes); /* ahead: with it all may be over */
   require_op (blkmq_complete (rq, token, status), ==, 0);
-  add (&device->counts.completes);
 }
 
 /* Once more, whatever has become of the request: it must be refused. */
@@ -564,20 +565,23 @@ run_device (void *opaque)
 
   rng_name_thread (device->run->unit->round->stream + 100
                    + device->run->unit->index);
+  pthread_mutex_lock (&device->lock);
   for (;;) {
-    pthread_mutex_lock (&device->lock);
     while (!device->quit && (n = take_due_locked (device, burst)) == 0)
       wait_for_more_locked (device);
     if (device->quit) {
       pthread_mutex_unlock (&device->lock);
       return NULL;
     }
+    device->nr_serving++;
     pthread_mutex_unlock (&device->lock);
     for (unsigned i = 0; i < n; i++)
       serve (device, burst[i]);
     if (may_be_late (device) && permille (device->shape->twice)
         && any_past (device, &past))
       answer_dead (device, &past);
+    pthread_mutex_lock (&device->lock);
+    device->nr_serving--;
   }
 }
 
@@ -761,6 +765,17 @@ void
 device_calm (struct device *device)
 {
   device->calm = true;
+}
+
+bool
+device_is_idle (struct device *device)
+{
+  bool is_idle;
+
+  pthread_mutex_lock (&device->lock);
+  is_idle = device->nr_serving == 0;
+  pthread_mutex_unlock (&device->lock);
+  return is_idle;
 }
 
 void

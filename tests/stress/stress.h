@@ -220,6 +220,8 @@ void device_free (struct device *device);
 struct device_counts *device_counts (struct device *device);
 /* From now on it answers everything at once and rightly. */
 void device_calm (struct device *device);
+/* None of its threads is in the middle of an answer, dead ones too. */
+bool device_is_idle (struct device *device);
 /* Between these, no queue_rq may run. */
 void device_expect_quiet (struct device *device, bool quiet);
 /* Of the init_hctx that this thread's calls lead to, so many in 1000 fail with

@@ -482,7 +482,8 @@ settle (struct run *run)
     }
     if (nr_taken == 0 && s.waiting == 0
         && sum_of (s.in_flight, BLKMQ_NR_OPS) == 0
-        && (!shape->cache || s.ios[BLKMQ_OP_FLUSH] == s.flushes))
+        && (!shape->cache || s.ios[BLKMQ_OP_FLUSH] == s.flushes)
+        && device_is_idle (run->device))
       return;
   }
 }
