@@ -192,13 +192,19 @@ is_unfinished (struct request *r, uint64_t word, void *opaque)
 {
   const uint64_t below = WORD_IN_FLIGHT | WORD_HELD | WORD_ENDED;
   struct held_list *list = opaque;
+  struct blkmq_hctx *h;
 
   if ((word & (WORD_STATE | WORD_HELD | WORD_ENDED)) != below
       || atomic_load_explicit (&r->cause, memory_order_relaxed)
              != BLKMQ_CAUSE_TIMEOUT)
     return true;
+  /* Given back since WORD was read, and where tags are shared lent to another's
+   * request: look once more. */
+  h = request_hctx (r);
+  if (h == NULL)
+    return true;
   if (list->nr < list->max)
-    list->handles[list->nr] = request_name (r, word);
+    list->handles[list->nr] = name_make (word, h->index, r->tag);
   list->nr++;
   return false;
 }
