@@ -90,21 +90,6 @@ add_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
   hctx_let_go (slot, h, hold);
 }
 
-/* What H has counted since the disk was started. */
-static void
-read_hctx (struct thread_slot *slot, struct blkmq_hctx *h,
-           struct blkmq_stats *stats)
-{
-  unsigned moves;
-
-  /* Counters of a pool that goes move to its hctx (tagset.c: reap_locked). */
-  do {
-    moves = atomic_load (&h->set->count_moves);
-    memset (stats, 0, sizeof *stats);
-    add_hctx (slot, h, stats);
-  } while (moves % 2 != 0 || moves != atomic_load (&h->set->count_moves));
-}
-
 /* ---- since when ---- */
 
 /* All of it is numbers of one size, so that it can be treated as an array. */
@@ -121,45 +106,64 @@ forget_present (struct blkmq_stats *stats)
 }
 
 static void
-add_numbers (struct blkmq_stats *to, const struct blkmq_stats *stats,
-             const struct blkmq_stats *base)
+subtract (struct blkmq_stats *stats, const struct blkmq_stats *base)
 {
-  uint64_t *sums = (uint64_t *)(void *)to;
-  const uint64_t *numbers = (const uint64_t *)(const void *)stats;
+  uint64_t *numbers = (uint64_t *)(void *)stats;
   const uint64_t *bases = (const uint64_t *)(const void *)base;
 
   for (size_t i = 0; i < NR_NUMBERS; i++)
-    sums[i] += numbers[i] - (bases != NULL ? bases[i] : 0);
+    numbers[i] -= bases[i];
+}
+
+/* Counters of a pool that goes move to its hctx, or to the set, which the first
+ * hctx shows (tagset.c: reap_locked).  Did they since the caller has read
+ * MOVES?  Then what it has added up is no sum. */
+static bool
+counts_have_moved (struct blkmq_disk *disk, unsigned moves)
+{
+  return moves % 2 != 0 || moves != atomic_load (&disk->set->count_moves);
+}
+
+static int
+prepare_bases (struct blkmq_disk *disk, unsigned nr_hctxs)
+{
+  int r = 0;
+
+  for (unsigned i = 0; i < nr_hctxs && r == 0; i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    if (h->stats_base == NULL)
+      h->stats_base = calloc (1, sizeof *h->stats_base);
+    r = h->stats_base != NULL ? iostat_prepare_base (h) : -ENOMEM;
+  }
+  return r;
 }
 
 int
 blkmq_disk_reset_stats (struct blkmq_disk *disk)
 {
   struct thread_slot *slot = engine_enter_from_below ();
-  int r = 0;
+  unsigned nr_hctxs = disk_nr_hctxs (disk), moves;
+  int r;
 
   pthread_mutex_lock (&disk->stats_lock);
-  for (unsigned i = 0; i < disk_nr_hctxs (disk) && r == 0; i++) {
-    struct blkmq_hctx *h = disk_hctx (disk, i);
+  r = prepare_bases (disk, nr_hctxs);
+  if (r == 0) {
+    do {
+      moves = atomic_load (&disk->set->count_moves);
+      for (unsigned i = 0; i < nr_hctxs; i++) {
+        struct blkmq_hctx *h = disk_hctx (disk, i);
 
-    if (h->stats_base == NULL)
-      h->stats_base = malloc (sizeof *h->stats_base);
-    if (h->stats_base == NULL)
-      r = -ENOMEM;
-    else {
-      memset (h->stats_base, 0, sizeof *h->stats_base);
-      r = iostat_prepare_base (h);
-    }
-  }
-  for (unsigned i = 0; i < disk_nr_hctxs (disk) && r == 0; i++) {
-    struct blkmq_hctx *h = disk_hctx (disk, i);
-
-    read_hctx (slot, h, h->stats_base);
-    forget_present (h->stats_base);
-    iostat_set_base (h);
+        memset (h->stats_base, 0, sizeof *h->stats_base);
+        add_hctx (slot, h, h->stats_base);
+        forget_present (h->stats_base);
+      }
+    } while (counts_have_moved (disk, moves));
+    for (unsigned i = 0; i < nr_hctxs; i++)
+      iostat_set_base (disk_hctx (disk, i));
   }
   pthread_mutex_unlock (&disk->stats_lock);
-  engine_leave_from_below (slot);
+  engine_leave_from_below (slot); /* not under the lock: this calls out */
   return r;
 }
 
@@ -170,23 +174,30 @@ blkmq_disk_stats (struct blkmq_disk *disk, unsigned index,
                   struct blkmq_stats *stats)
 {
   struct thread_slot *slot;
-  struct blkmq_stats one;
+  unsigned first = 0, end, moves;
 
-  if (index != BLKMQ_HCTX_ANY && index >= disk_nr_hctxs (disk))
-    return -EINVAL;
-  memset (stats, 0, sizeof *stats);
+  end = disk_nr_hctxs (disk);
+  if (index != BLKMQ_HCTX_ANY) {
+    if (index >= end)
+      return -EINVAL;
+    first = index;
+    end = index + 1;
+  }
   slot = engine_enter_from_below ();
   pthread_mutex_lock (&disk->stats_lock);
-  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
-    struct blkmq_hctx *h = disk_hctx (disk, i);
+  do {
+    moves = atomic_load (&disk->set->count_moves);
+    memset (stats, 0, sizeof *stats);
+    for (unsigned i = first; i < end; i++) {
+      struct blkmq_hctx *h = disk_hctx (disk, i);
 
-    if (index != BLKMQ_HCTX_ANY && index != i)
-      continue;
-    read_hctx (slot, h, &one);
-    add_numbers (stats, &one, h->stats_base);
-  }
+      add_hctx (slot, h, stats);
+      if (h->stats_base != NULL)
+        subtract (stats, h->stats_base);
+    }
+  } while (counts_have_moved (disk, moves));
   pthread_mutex_unlock (&disk->stats_lock);
-  engine_leave_from_below (slot); /* not under the lock: this calls out */
+  engine_leave_from_below (slot);
   return 0;
 }
 
