@@ -105,7 +105,9 @@ enum blkmq_key_type {
 struct blkmq_key {
   const char *name;
   enum blkmq_key_type type;
-  const char *unit; /* of a bare number: "bytes", "ns", "ms", or NULL */
+  /* Of a bare number: "bytes", "MiB", "ns", "ms", ..., or NULL.  A size is in
+   * bytes all the same: its bounds, and blkmq_config_number. */
+  const char *unit;
   const char *default_value; /* parsed like a user's; NULL: unset */
   uint64_t min, max;         /* inclusive, in the unit; for numbers only */
   bool power_of_two;         /* for numbers only */
@@ -140,9 +142,10 @@ BLKMQ_PUBLIC int blkmq_config_set (struct blkmq_config *config, const char *key,
 BLKMQ_PUBLIC int blkmq_config_check (struct blkmq_config *config,
                                      struct blkmq_error *error);
 
-/* The value in force (the default when it was not set), in the key's unit;
- * words of an enumeration as their index.  The key must exist and, for
- * blkmq_config_number, be a number: anything else is a programmer's error.
+/* The value in force (the default when it was not set), in the key's unit, but
+ * a size in bytes; words of an enumeration as their index.  The key must exist
+ * and, for blkmq_config_number, be a number: anything else is a programmer's
+ * error.
  * blkmq_config_string returns NULL for a string that was not set; the memory
  * is the configuration's and lives until the next set.
  */

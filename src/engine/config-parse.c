@@ -141,9 +141,10 @@ parse_int (const char *value, uint64_t *number)
   return wrong;
 }
 
-/* What nbdkit_parse_size takes, but for its leading blanks and signs. */
+/* What nbdkit_parse_size takes, but for its leading blanks and signs.
+ * BARE_BYTES is what a number without a suffix counts. */
 static const char *
-parse_size (const char *value, uint64_t *number)
+parse_size (const char *value, uint64_t bare_bytes, uint64_t *number)
 {
   static const struct {
     char lower, upper;
@@ -162,8 +163,13 @@ parse_size (const char *value, uint64_t *number)
   const char *wrong = parse_digits (value, number, &end);
   size_t i;
 
-  if (end == NULL || *end == '\0')
+  if (end == NULL)
     return wrong;
+  if (*end == '\0') {
+    if (__builtin_mul_overflow (*number, bare_bytes, number))
+      return too_large;
+    return wrong;
+  }
   if (*end == '.')
     return "a fraction";
   for (i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
@@ -307,6 +313,13 @@ is_numeric (enum blkmq_key_type type)
          || type == BLKMQ_KEY_TIME;
 }
 
+/* A size whose bare number is in MiB, as null_blk has some. */
+static bool
+is_in_mib (const struct blkmq_key *key)
+{
+  return key->unit != NULL && strcmp (key->unit, "MiB") == 0;
+}
+
 int
 key_parse (const struct blkmq_key *key, const char *value, uint64_t *number,
            struct blkmq_error *error)
@@ -324,7 +337,7 @@ key_parse (const struct blkmq_key *key, const char *value, uint64_t *number,
     wrong = parse_int (value, &n);
     break;
   case BLKMQ_KEY_SIZE:
-    wrong = parse_size (value, &n);
+    wrong = parse_size (value, is_in_mib (key) ? UINT64_C (1) << 20 : 1, &n);
     break;
   case BLKMQ_KEY_TIME:
     wrong = parse_time (value, key->unit, &n);
@@ -401,7 +414,9 @@ blkmq_key_allowed (const struct blkmq_key *key, char *buf, size_t buf_bytes)
                                           : "a whole number",
             key->min, key->max);
   if (key->type == BLKMQ_KEY_SIZE)
-    text_add (&text, " (bytes; suffixes b s k M G T P E)");
+    text_add (&text, "%s (%s; suffixes b s k M G T P E)",
+              is_in_mib (key) ? " bytes" : "",
+              is_in_mib (key) ? "MiB without a suffix" : "bytes");
   else if (key->type == BLKMQ_KEY_TIME)
     text_add (&text, " (%s; suffixes ns us ms s)", key->unit);
   else if (key->unit != NULL)
@@ -441,6 +456,9 @@ key_check (const struct blkmq_key *key, struct blkmq_error *error)
   else if (key->type == BLKMQ_KEY_TIME
            && (key->unit == NULL || find_time_unit (key->unit) == NULL))
     wrong = "the unit of a time is one of ns, us, ms, s";
+  else if (key->type == BLKMQ_KEY_SIZE && key->unit != NULL
+           && strcmp (key->unit, "bytes") != 0 && !is_in_mib (key))
+    wrong = "the unit of a size is bytes or MiB";
   else if (key->type == BLKMQ_KEY_ENUM
            && (key->words == NULL || key->words[0] == NULL))
     wrong = "an enumeration needs words";

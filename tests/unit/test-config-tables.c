@@ -127,6 +127,11 @@ START_TEST (faulty_declarations_are_found)
       .type = BLKMQ_KEY_TIME,
       .max = 1,
       .unit = "min" },
+    { .name = "a",
+      .help = "h",
+      .type = BLKMQ_KEY_SIZE,
+      .max = 1,
+      .unit = "KiB" },
     { .name = "a", .help = "h", .type = BLKMQ_KEY_ENUM },
     { .name = "a", .help = "h", .type = BLKMQ_KEY_ENUM, .words = no_words },
     { .name = "a",
@@ -182,7 +187,9 @@ test_bounds (const struct blkmq_driver *driver, const struct blkmq_key *key,
     renew_config ();
     if (driver != NULL)
       set ("driver", driver->name);
-    snprintf (value, sizeof value, "%" PRIu64, n);
+    /* Bounds of a size are in bytes, whatever a bare number is. */
+    snprintf (value, sizeof value, "%" PRIu64 "%s", n,
+              key->unit != NULL && strcmp (key->unit, "MiB") == 0 ? "b" : "");
     if (good) {
       set (key->name, value);
       ck_assert_uint_eq (blkmq_config_number (config, key->name), n);

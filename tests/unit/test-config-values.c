@@ -119,6 +119,34 @@ START_TEST (sizes_take_nbdkits_suffixes)
 }
 END_TEST
 
+START_TEST (bare_sizes_may_be_in_mib)
+{
+  static const struct {
+    const char *value;
+    uint64_t bytes;
+  } good[] = {
+    { "0", 0 },
+    { "1", UINT64_C (1) << 20 },
+    { "1b", 1 },
+    { "3k", 3072 },
+    { "1M", UINT64_C (1) << 20 },
+    { "17592186044415", ((UINT64_C (1) << 44) - 1) << 20 },
+  };
+  size_t i;
+
+  for (i = 0; i < NR (good); i++)
+    ck_assert_uint_eq (number_of ("fake_mib", good[i].value), good[i].bytes);
+  ck_assert_uint_eq (number_of ("fake_mib", "1048576"), UINT64_C (1) << 40);
+  refused ("fake_mib", "17592186044416",
+           "fake_mib=17592186044416: too large; must be a size from 0 to "
+           "18446744073709551615 bytes (MiB without a suffix; suffixes b s k M "
+           "G T P E)");
+  renew_config ();
+  set ("driver", "fake");
+  ck_assert_uint_eq (blkmq_config_number (config, "fake_mib"), 2 << 20);
+}
+END_TEST
+
 START_TEST (times_are_exact_or_refused)
 {
   static const struct {
@@ -416,6 +444,7 @@ main (void)
   tcase = add_case (suite, "values");
   tcase_add_test (tcase, defaults_are_in_force_until_set);
   tcase_add_test (tcase, sizes_take_nbdkits_suffixes);
+  tcase_add_test (tcase, bare_sizes_may_be_in_mib);
   tcase_add_test (tcase, times_are_exact_or_refused);
   tcase_add_test (tcase, integers_are_decimal);
   tcase_add_test (tcase, powers_of_two_exclude_zero);
