@@ -103,7 +103,8 @@ enum blkmq_queue_result {
    * hold: the next give-back on this hctx dispatches it again.  When nothing
    * is in flight the engine treats it as BLKMQ_BUSY_HOST. */
   BLKMQ_BUSY_DEVICE,
-  /* Not taken, for lack of something else: dispatched again after 3 ms. */
+  /* Not taken, for lack of something else: dispatched again after 3 ms, or when
+   * blkmq_busy_for has said. */
   BLKMQ_BUSY_HOST,
 };
 
@@ -389,6 +390,21 @@ BLKMQ_PUBLIC void blkmq_delay_kick_requeues (struct blkmq_hctx *hctx,
                                              uint64_t delay_ns);
 BLKMQ_PUBLIC void blkmq_delay_run_hctx (struct blkmq_hctx *hctx,
                                         uint64_t delay_ns);
+
+/* What queue_rq returns, as the last thing that it does, when it knows for how
+ * long: BLKMQ_BUSY_HOST, but dispatched again after NS (not 0) instead of 3 ms.
+ * Before that if the hctx is run (above), if something that it had in flight
+ * comes back, or when a freeze begins, which waits for what was refused, too.
+ */
+BLKMQ_PUBLIC enum blkmq_queue_result blkmq_busy_for (uint64_t ns);
+
+/* Is somebody waiting until nothing is in flight any more (a freeze, a live
+ * change)?  No new request starts meanwhile; what is kept waiting on purpose
+ * keeps him waiting, too. */
+BLKMQ_PUBLIC bool blkmq_hctx_is_frozen (const struct blkmq_hctx *hctx);
+
+/* The time that the hctx's timers go by: monotonic, in ns.  Any thread. */
+BLKMQ_PUBLIC uint64_t blkmq_hctx_now_ns (const struct blkmq_hctx *hctx);
 
 BLKMQ_PUBLIC void blkmq_hctx_set_data (struct blkmq_hctx *hctx, void *data);
 BLKMQ_PUBLIC void *blkmq_hctx_data (const struct blkmq_hctx *hctx);

@@ -59,8 +59,23 @@ any_other_in_flight (struct blkmq_hctx *h, struct request *self)
   return false;
 }
 
-/* The driver refused R.  Nothing more is dispatched until somebody wakes the
- * queue: the next give-back, if there is one to come, or else the timer.
+static void
+try_again (struct blkmq_hctx *h)
+{
+  atomic_store (&h->stalled, false);
+  hctx_ask_run (h);
+}
+
+enum blkmq_queue_result
+blkmq_busy_for (uint64_t ns)
+{
+  thread_self ()->busy_ns = ns;
+  return BLKMQ_BUSY_HOST;
+}
+
+/* The driver refused R, for BUSY_NS if it has said so.  Nothing more is
+ * dispatched until somebody wakes the queue: the next give-back, if there is
+ * one to come, or else the timer.
  *
  * What the driver lacked may be given back while it is refusing us, and before
  * we can be seen to wait.  So a refusal counts only if give-backs were watched
@@ -68,8 +83,10 @@ any_other_in_flight (struct blkmq_hctx *h, struct request *self)
  * again, watched this time. */
 static void
 busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
-      enum blkmq_queue_result why, uint64_t seen)
+      enum blkmq_queue_result why, uint64_t seen, uint64_t busy_ns)
 {
+  uint64_t watch;
+
   record_move (r, RECORD_BUSY, 0, r->word, r->word);
   switch (request_return (r, token)) {
   case REQUEST_STALE: /* completed as well: the driver's mistake, counted */
@@ -91,17 +108,24 @@ busy (struct blkmq_hctx *h, struct request *r, blkmq_token token,
   atomic_fetch_or (&h->watch, WATCHED);
   yield_point ("watched");
   barrier_full (); /* pairs with the one in hctx_gave_back */
+  watch = atomic_load (&h->watch);
   if (why == BLKMQ_BUSY_DEVICE) {
-    if (!(seen & WATCHED) || seen != atomic_load (&h->watch)) {
-      atomic_store (&h->stalled, false);
-      hctx_ask_run (h);
+    if (!(seen & WATCHED) || seen != watch) {
+      try_again (h);
       return;
     }
     if (any_other_in_flight (h, r))
       return;
+  } else if (busy_ns != 0 && ((seen ^ watch) & ~WATCHED)) {
+    /* It was to be tried again in the middle of the try; the next time may be
+     * far off. */
+    try_again (h);
+    return;
   }
-  timer_arm (&h->heap, &h->rerun_timer,
-             clock_now_ns (h->clock) + RERUN_DELAY_NS, 0);
+  /* Who was refused beside it may have to be back before. */
+  timer_arm_earlier (
+      &h->heap, &h->rerun_timer,
+      clock_now_ns (h->clock) + (busy_ns != 0 ? busy_ns : RERUN_DELAY_NS), 0);
 }
 
 /* Nothing is left that a give-back could help: stop watching.  Whoever had
@@ -147,8 +171,12 @@ call_queue_rq (struct thread_slot *slot, struct blkmq_hctx *h,
   if (h->io_timeout_ns != 0)
     timeout_arm_scan (h);
   result = h->driver->queue_rq (h, &r->rq, token);
-  if (__builtin_expect (result != BLKMQ_QUEUED, 0))
-    busy (h, r, token, result, seen);
+  if (__builtin_expect (result != BLKMQ_QUEUED, 0)) {
+    uint64_t busy_ns = slot->busy_ns;
+
+    slot->busy_ns = 0;
+    busy (h, r, token, result, seen, busy_ns);
+  }
   after_issue (slot);
   return result == BLKMQ_QUEUED;
 }

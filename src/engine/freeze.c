@@ -180,6 +180,21 @@ any_taken (struct blkmq_disk *disk,
 
 /* ---- freeze ---- */
 
+/* What was refused until some time has passed may go at once, now that somebody
+ * waits for it (blkmq_hctx_is_frozen).  The epoch moves in any case: who has
+ * looked at the flag too early is tried once more. */
+static void
+try_refused (struct blkmq_disk *disk)
+{
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    struct blkmq_hctx *h = disk_hctx (disk, i);
+
+    hctx_unstall (h);
+    if (atomic_load (&h->nr_queued) > 0)
+      hctx_ask_run (h);
+  }
+}
+
 struct held_list {
   blkmq_handle *handles;
   unsigned max, nr;
@@ -222,8 +237,10 @@ blkmq_freeze (struct blkmq_disk *disk, blkmq_handle *held, unsigned max)
     pthread_mutex_unlock (&disk->control_lock);
     return -ENODEV;
   }
-  if (disk->freeze_depth++ == 0)
+  if (disk->freeze_depth++ == 0) {
     set_flag (disk, HCTX_FROZEN);
+    try_refused (disk);
+  }
   pthread_mutex_unlock (&disk->control_lock);
 
   /* A tag that somebody has just taken is not seen to be ours before it is in

@@ -234,6 +234,18 @@ blkmq_hctx_type (const struct blkmq_hctx *hctx)
                                                      memory_order_relaxed);
 }
 
+bool
+blkmq_hctx_is_frozen (const struct blkmq_hctx *hctx)
+{
+  return atomic_load (&hctx->flags) & HCTX_FROZEN;
+}
+
+uint64_t
+blkmq_hctx_now_ns (const struct blkmq_hctx *hctx)
+{
+  return clock_now_ns (hctx->clock);
+}
+
 struct blkmq_request *
 blkmq_hctx_request (struct blkmq_hctx *hctx, blkmq_token token)
 {

@@ -46,6 +46,7 @@ struct thread_slot {
   unsigned depth;       /* entry points that will drain what is noted below */
   unsigned in_callback; /* end_io or give_back is running */
   unsigned nr_runs;     /* of runs[] that may be set */
+  uint64_t busy_ns;     /* of queue_rq's result: blkmq_busy_for; 0: not said */
   struct blkmq_io *ios, **ios_tail; /* ios to submit */
   struct sync_sleep *sleep;         /* NULL: waits for no io of its own */
 

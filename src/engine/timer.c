@@ -125,14 +125,12 @@ earliest_locked (const struct timer_heap *heap)
   return heap->nr > 0 ? heap->timers[0]->deadline_ns : UINT64_MAX;
 }
 
-void
-timer_arm (struct timer_heap *heap, struct timer *timer, uint64_t deadline_ns,
-           uint64_t token)
+static void
+arm_locked (struct timer_heap *heap, struct timer *timer, uint64_t deadline_ns,
+            uint64_t token)
 {
-  uint64_t before, after;
+  uint64_t before = earliest_locked (heap), after;
 
-  pthread_mutex_lock (&heap->lock);
-  before = earliest_locked (heap);
   if (atomic_load_explicit (&timer->slot, memory_order_relaxed) != 0)
     remove_locked (heap, timer);
   timer->deadline_ns = deadline_ns;
@@ -142,6 +140,25 @@ timer_arm (struct timer_heap *heap, struct timer *timer, uint64_t deadline_ns,
   after = earliest_locked (heap);
   if (after != before && heap->set_deadline != NULL)
     heap->set_deadline (heap->opaque, after);
+}
+
+void
+timer_arm (struct timer_heap *heap, struct timer *timer, uint64_t deadline_ns,
+           uint64_t token)
+{
+  pthread_mutex_lock (&heap->lock);
+  arm_locked (heap, timer, deadline_ns, token);
+  pthread_mutex_unlock (&heap->lock);
+}
+
+void
+timer_arm_earlier (struct timer_heap *heap, struct timer *timer,
+                   uint64_t deadline_ns, uint64_t token)
+{
+  pthread_mutex_lock (&heap->lock);
+  if (atomic_load_explicit (&timer->slot, memory_order_relaxed) == 0
+      || deadline_ns < timer->deadline_ns)
+    arm_locked (heap, timer, deadline_ns, token);
   pthread_mutex_unlock (&heap->lock);
 }
 

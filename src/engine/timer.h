@@ -63,6 +63,10 @@ timer_is_armed (const struct timer *timer)
 void timer_arm (struct timer_heap *heap, struct timer *timer,
                 uint64_t deadline_ns, uint64_t token);
 
+/* The same, but what is armed for an earlier time stays as it is. */
+void timer_arm_earlier (struct timer_heap *heap, struct timer *timer,
+                        uint64_t deadline_ns, uint64_t token);
+
 /* Take the timer out if it is there.  Without the lock when it is not armed,
  * which the caller must know to be stable: nobody else may arm it now. */
 void timer_cancel (struct timer_heap *heap, struct timer *timer);

@@ -270,6 +270,155 @@ START_TEST (test_delayed_run_comes_at_its_time_and_spares_the_3_ms)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------ */
+/* Busy for so long                                                          */
+
+struct refusal {
+  uint64_t ns;
+  bool yields_to_freeze, runs_meanwhile;
+  unsigned nr; /* refused until it is 0 */
+};
+
+static enum blkmq_queue_result
+is_busy_for (struct script *script, const struct issue *issue)
+{
+  struct refusal *refusal = script->opaque;
+  struct blkmq_hctx *hctx = issue->rq->hctx;
+
+  if (refusal->nr == 0
+      || (refusal->yields_to_freeze && blkmq_hctx_is_frozen (hctx)))
+    return script_completes_inside (script, issue);
+  refusal->nr--;
+  if (refusal->runs_meanwhile)
+    blkmq_run_hctx (hctx);
+  return blkmq_busy_for (refusal->ns);
+}
+
+static struct bed *
+start_refusing (struct refusal *refusal, bool with_threads, const char *keys)
+{
+  struct bed *bed = bed_alloc ();
+
+  bed->script.on_queue = is_busy_for;
+  bed->script.opaque = refusal;
+  if (with_threads)
+    bed_open_threads (bed, keys);
+  else
+    bed_open (bed, keys);
+  return bed;
+}
+
+START_TEST (test_busy_for_is_tried_again_at_its_time_and_not_before)
+{
+  static const uint64_t ns[] = { 1, 100 * US, 3 * MS, 50 * MS };
+  struct refusal refusal = { .ns = ns[_i], .nr = 2 };
+  struct bed *bed = start_refusing (&refusal, false, "");
+  uint64_t start_ns = blkmq_hctx_now_ns (bed_hctx (bed, 0));
+  struct test_io t;
+
+  test_io_submit (&t, bed, 0);
+  for (unsigned tried = 1; tried <= 2; tried++) {
+    ck_assert_uint_eq (bed->script.nr_issues, tried);
+    for (uint64_t left = ns[_i] - 1; left > 0;) {
+      uint64_t step = left < 1 * MS ? left : 1 * MS;
+
+      bed_pass (bed, step);
+      left -= step;
+    }
+    ck_assert_uint_eq (bed->script.nr_issues, tried);
+    bed_pass (bed, 1);
+  }
+  ck_assert_uint_eq (bed->script.nr_issues, 3);
+  assert_ended (&t, BLKMQ_STS_OK);
+  ck_assert_uint_eq (blkmq_hctx_now_ns (bed_hctx (bed, 0)) - start_ns,
+                     2 * ns[_i]);
+  bed_stop (bed);
+}
+END_TEST
+
+/* What it has said once is not said of the next refusal. */
+START_TEST (test_busy_host_after_busy_for_takes_3_ms)
+{
+  struct refusal refusal = { .ns = 50 * MS, .nr = 1 };
+  struct bed *bed = start_refusing (&refusal, false, "");
+  struct test_io t;
+  bool lacks = true;
+
+  test_io_submit (&t, bed, 0);
+  bed_pass (bed, 50 * MS - 1);
+  ck_assert_uint_eq (bed->script.nr_issues, 1);
+  bed->script.on_queue = lacks_something;
+  bed->script.opaque = &lacks;
+  bed_pass (bed, 1);
+  ck_assert_uint_eq (bed->script.nr_issues, 2);
+  lacks = false;
+  bed_pass (bed, 3 * MS - 1);
+  assert_not_ended (&t);
+  bed_pass (bed, 1);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_busy_for_is_over_when_the_hctx_is_run)
+{
+  struct refusal refusal = { .ns = 3600 * 1000 * MS, .nr = 1 };
+  struct bed *bed = start_refusing (&refusal, false, "");
+  struct test_io t;
+
+  test_io_submit (&t, bed, 0);
+  bed_pass (bed, 100 * MS);
+  assert_not_ended (&t);
+  blkmq_run_hctx (bed_hctx (bed, 0));
+  bed_turn (bed);
+  assert_ended (&t, BLKMQ_STS_OK);
+
+  /* Also when that comes in the middle of the try. */
+  refusal.nr = 1;
+  refusal.runs_meanwhile = true;
+  test_io_submit (&t, bed, 0);
+  bed_turn (bed);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_freeze_tries_what_was_refused)
+{
+  struct refusal refusal
+      = { .ns = 3600 * 1000 * MS, .nr = 1000, .yields_to_freeze = true };
+  struct bed *bed = start_refusing (&refusal, true, "");
+  struct test_io t[3];
+
+  for (unsigned i = 0; i < NR (t); i++)
+    test_io_submit (&t[i], bed, i);
+  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
+  for (unsigned i = 0; i < NR (t); i++)
+    assert_ended (&t[i], BLKMQ_STS_OK);
+  ck_assert (blkmq_hctx_is_frozen (bed_hctx (bed, 0)));
+  blkmq_unfreeze (bed->disk);
+  ck_assert (!blkmq_hctx_is_frozen (bed_hctx (bed, 0)));
+  bed_stop (bed);
+}
+END_TEST
+
+/* A request that was never taken is not in flight. */
+START_TEST (test_io_timeout_does_not_count_while_refused)
+{
+  struct refusal refusal = { .ns = 1000 * MS, .nr = 1 };
+  struct bed *bed = start_refusing (&refusal, false, "io_timeout=100");
+  struct test_io t;
+
+  test_io_submit (&t, bed, 0);
+  for (unsigned i = 0; i < 10; i++) {
+    assert_not_ended (&t);
+    bed_pass (bed, 100 * MS);
+  }
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 /* Round and round, with others that come and go: everyone gets his turn. */
 START_TEST (test_nothing_overtakes_for_ever)
 {
@@ -326,6 +475,14 @@ make_suite (void)
   tcase_add_test (tcase,
                   test_delayed_run_comes_at_its_time_and_spares_the_3_ms);
   tcase_add_test (tcase, test_nothing_overtakes_for_ever);
+
+  tcase = harness_case (suite, "busy for");
+  tcase_add_loop_test (
+      tcase, test_busy_for_is_tried_again_at_its_time_and_not_before, 0, 4);
+  tcase_add_test (tcase, test_busy_host_after_busy_for_takes_3_ms);
+  tcase_add_test (tcase, test_busy_for_is_over_when_the_hctx_is_run);
+  tcase_add_test (tcase, test_freeze_tries_what_was_refused);
+  tcase_add_test (tcase, test_io_timeout_does_not_count_while_refused);
   return suite;
 }
 
