@@ -480,6 +480,17 @@ blkmq_token_generation (blkmq_token token)
   return token >> 24;
 }
 
+/* Both were given for one pdu: is NEXT of the issue after that of TOKEN in the
+ * same life?  If not, what was noted in the pdu then was of another's. */
+static inline bool
+blkmq_token_is_next (blkmq_token token, blkmq_token next)
+{
+  uint64_t generation
+      = (blkmq_token_generation (token) + 1) & ((UINT64_C (1) << 40) - 1);
+
+  return blkmq_token_generation (next) == (generation != 0 ? generation : 1);
+}
+
 #ifdef __cplusplus
 }
 #endif

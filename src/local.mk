@@ -115,7 +115,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/layers/layers.h \
 	src/layers/ranges.c \
 	src/layers/ranges.h \
-	src/layers/table.c
+	src/layers/table.c \
+	src/layers/throttle.c
 src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)

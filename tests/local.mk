@@ -121,6 +121,7 @@ unit_tests = \
 	tests/unit/test-store-threads \
 	tests/unit/test-tags \
 	tests/unit/test-tagset \
+	tests/unit/test-throttle \
 	tests/unit/test-timeout \
 	tests/unit/test-timer \
 	tests/unit/test-update
@@ -242,6 +243,8 @@ tests_unit_test_control_CFLAGS = $(unit_cflags)
 tests_unit_test_control_LDADD = $(harness_libs)
 tests_unit_test_update_CFLAGS = $(unit_cflags)
 tests_unit_test_update_LDADD = $(harness_libs)
+tests_unit_test_throttle_CFLAGS = $(unit_cflags)
+tests_unit_test_throttle_LDADD = $(harness_libs)
 tests_unit_test_timeout_CFLAGS = $(unit_cflags)
 tests_unit_test_timeout_LDADD = $(harness_libs)
 tests_unit_test_histogram_CFLAGS = $(unit_cflags)
@@ -298,7 +301,8 @@ shell_tests = \
 	tests/shell/test-size-max.sh \
 	tests/shell/test-size-odd.sh \
 	tests/shell/test-stuck-client-gone.sh \
-	tests/shell/test-stuck-shutdown.sh
+	tests/shell/test-stuck-shutdown.sh \
+	tests/shell/test-throttle.sh
 
 dist_check_SCRIPTS += $(shell_tests) tests/man/test-examples-run.sh
 EXTRA_DIST += tests/shell/functions.sh

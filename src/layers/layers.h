@@ -15,5 +15,6 @@
 extern const struct blkmq_driver blkmq_layer_delay_bus;
 extern const struct blkmq_driver blkmq_layer_delay_media;
 extern const struct blkmq_driver blkmq_layer_badblocks;
+extern const struct blkmq_driver blkmq_layer_throttle;
 
 #endif /* BLKMQ_LAYERS_H */

@@ -10,6 +10,7 @@
 #include "layers.h"
 
 const struct blkmq_driver *const blkmq_layers[] = {
+  &blkmq_layer_throttle,
   &blkmq_layer_delay_bus,
   &blkmq_layer_delay_media,
   &blkmq_layer_badblocks,
