@@ -174,9 +174,13 @@ BLKMQ_PUBLIC void blkmq_key_allowed (const struct blkmq_key *key, char *buf,
 /* The limits of a disk after stacking, fixed while it runs. */
 struct blkmq_limits {
   uint64_t size_bytes;
-  uint32_t logical_block_bytes;    /* offsets and lengths are multiples of it */
-  uint32_t max_transfer_bytes;     /* one request's; larger ios are split */
-  uint32_t max_segments;           /* one request's; ios with more are split */
+  uint32_t logical_block_bytes; /* offsets and lengths are multiples of it */
+  uint32_t max_transfer_bytes;  /* one request's; larger ios are split */
+  uint32_t max_segments;        /* one request's; ios with more are split */
+  /* A power of two less one, or 0.  Where a segment of a request ends and the
+   * next one begins, both addresses have none of these bits: ios are split
+   * there if they do. */
+  uint32_t virt_boundary_mask;
   uint64_t max_discard_bytes;      /* one request's; 0: not supported */
   uint64_t max_write_zeroes_bytes; /* one request's; 0: not supported */
   bool rotational;

@@ -287,6 +287,7 @@ shell_tests = \
 	tests/shell/test-info-map.sh \
 	tests/shell/test-io-timeout-eio.sh \
 	tests/shell/test-iostats-summary.sh \
+	tests/shell/test-limit-knobs.sh \
 	tests/shell/test-memory-limit.sh \
 	tests/shell/test-memory-returns.sh \
 	tests/shell/test-nbdcopy-roundtrip.sh \

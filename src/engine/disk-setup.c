@@ -18,6 +18,9 @@
 #include "engine/elevator.h"
 #include "engine/flush.h"
 
+/* A page, as null_blk's. */
+#define VIRT_BOUNDARY_BYTES 4096u
+
 static void
 set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
 {
@@ -30,6 +33,8 @@ set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
   limits->max_transfer_bytes
       = max_sectors != 0 ? (uint32_t)(max_sectors * 512) : UINT32_C (1) << 31;
   limits->max_segments = UINT32_MAX;
+  if (blkmq_config_number (config, "virt_boundary"))
+    limits->virt_boundary_mask = VIRT_BOUNDARY_BYTES - 1;
   limits->rotational = blkmq_config_number (config, "rotational");
   limits->read_only = blkmq_config_number (config, "readonly");
 }
@@ -249,6 +254,8 @@ open_stack (struct blkmq_disk *disk, const struct blkmq_config *config,
     return r;
   disk->driver = stack_ops (disk->stack);
   disk->driver_data = stack_data (disk->stack);
+  if (!blkmq_config_number (config, "discard"))
+    disk->limits.max_discard_bytes = 0;
   /* Nothing to bypass. */
   disk->limits.fua = disk->limits.fua && disk->limits.volatile_cache;
   return 0;

@@ -71,6 +71,65 @@ segments_match (const struct blkmq_io *io)
   return left == 0;
 }
 
+static const char *
+end_of (const struct iovec *segment)
+{
+  return (const char *)segment->iov_base + segment->iov_len;
+}
+
+/* Has IO segments that may not follow each other?  Empty ones do not count. */
+static bool
+has_gaps (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  const struct iovec *last = NULL;
+
+  for (unsigned i = 0; i < io->nr_segments; i++) {
+    const struct iovec *segment = &io->segments[i];
+
+    if (segment->iov_len == 0)
+      continue;
+    if (last != NULL && io_is_gap (limits, end_of (last), segment->iov_base))
+      return true;
+    last = segment;
+  }
+  return false;
+}
+
+static bool
+fits_one_request (const struct blkmq_limits *limits, const struct blkmq_io *io)
+{
+  if (io->bytes > io_max_bytes (limits, io->op))
+    return false;
+  if (!has_data (io->op) || io->nr_segments <= 1)
+    return true;
+  return io->nr_segments <= limits->max_segments
+         && (__builtin_expect (limits->virt_boundary_mask == 0, 1)
+             || !has_gaps (limits, io));
+}
+
+/* How much of the data at the cursor one request may have, for its segments;
+ * MOST or more if all that it may have for its length. */
+static uint64_t
+segments_bytes (const struct blkmq_limits *limits, const struct blkmq_io *io,
+                uint64_t most)
+{
+  const struct iovec *segment = io->priv.next_segment, *last = NULL;
+  size_t skip = io->priv.next_skip_bytes;
+  uint64_t bytes = 0;
+
+  for (unsigned n = 0; n < limits->max_segments && bytes < most;
+       segment++, skip = 0) {
+    if (segment->iov_len == skip)
+      continue;
+    if (last != NULL && io_is_gap (limits, end_of (last), segment->iov_base))
+      break;
+    bytes += segment->iov_len - skip;
+    last = segment;
+    n++;
+  }
+  return bytes;
+}
+
 /* Where a part of an io that starts at the cursor must end at the latest: its
  * length, limited by the bytes and the segments that one request may have,
  * and whole blocks unless it is the last.  0: not even a block fits. */
@@ -78,25 +137,13 @@ static uint64_t
 part_bytes (const struct blkmq_limits *limits, const struct blkmq_io *io)
 {
   uint64_t left = io->offset_bytes + io->bytes - io->priv.next_offset_bytes;
-  uint64_t most = io_max_bytes (limits, io->op), bytes = 0;
-  const struct iovec *segment = io->priv.next_segment;
-  size_t skip = io->priv.next_skip_bytes;
+  uint64_t most = io_max_bytes (limits, io->op), bytes;
 
   if (most > left)
     most = left;
-  if (!has_data (io->op))
+  bytes = has_data (io->op) ? segments_bytes (limits, io, most) : most;
+  if (bytes > most)
     bytes = most;
-  else {
-    for (unsigned n = 0; n < limits->max_segments && bytes < most;
-         segment++, skip = 0) {
-      if (segment->iov_len == skip)
-        continue;
-      bytes += segment->iov_len - skip;
-      n++;
-    }
-    if (bytes > most)
-      bytes = most;
-  }
   if (bytes < left)
     bytes -= bytes % limits->logical_block_bytes;
   return bytes;
@@ -136,7 +183,9 @@ can_split (const struct blkmq_limits *limits, struct blkmq_io *io)
 {
   uint64_t end = io->offset_bytes + io->bytes, bytes;
 
-  if (io->nr_segments <= limits->max_segments || !has_data (io->op))
+  if (!has_data (io->op)
+      || (io->nr_segments <= limits->max_segments
+          && limits->virt_boundary_mask == 0))
     return true;
   while (io->priv.next_offset_bytes < end) {
     bytes = part_bytes (limits, io);
@@ -179,7 +228,6 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
 {
   const struct blkmq_limits *limits = &disk->limits;
   enum blkmq_status status;
-  uint64_t most;
 
   io->priv.link = NULL;
   cursor_to_start (io);
@@ -196,14 +244,12 @@ io_prepare (struct blkmq_disk *disk, struct blkmq_io *io)
     return status;
   if (limits->read_only && io->op != BLKMQ_OP_READ)
     return BLKMQ_STS_READONLY;
-  most = io_max_bytes (limits, io->op);
-  if (most == 0)
+  if (io_max_bytes (limits, io->op) == 0)
     return BLKMQ_STS_NOTSUPP;
   if (has_data (io->op) && !segments_match (io))
     return BLKMQ_STS_INVAL;
 
-  if (io->bytes > most
-      || (has_data (io->op) && io->nr_segments > limits->max_segments)) {
+  if (!fits_one_request (limits, io)) {
     if (!can_split (limits, io))
       return BLKMQ_STS_INVAL;
     __atomic_or_fetch (&io->priv.state, IO_SPLIT, __ATOMIC_RELAXED);

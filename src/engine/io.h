@@ -43,6 +43,14 @@ io_mark (struct blkmq_io *io, uint32_t bits)
   __atomic_or_fetch (&io->priv.state, bits, __ATOMIC_RELAXED);
 }
 
+/* May a segment that begins at BASE not follow, in one request, one that ends
+ * at END?  The kernel's bvec_gap_to_prev. */
+static inline bool
+io_is_gap (const struct blkmq_limits *limits, const void *end, const void *base)
+{
+  return (((uintptr_t)end | (uintptr_t)base) & limits->virt_boundary_mask) != 0;
+}
+
 /* The most bytes that one request of this operation may carry. */
 uint64_t io_max_bytes (const struct blkmq_limits *limits, enum blkmq_op op);
 

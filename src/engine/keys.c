@@ -221,6 +221,18 @@ const struct blkmq_key engine_keys[] = {
       .live = true,
   },
   {
+      .name = "virt_boundary",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "segments of a request meet at multiples of 4096 only",
+  },
+  {
+      .name = "discard",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "1",
+      .help = "offer to discard, if the driver does",
+  },
+  {
       .name = "rotational",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",

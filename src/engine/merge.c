@@ -71,6 +71,42 @@ nr_request_segments (const struct request *r)
   return r->nr_merged > 0 ? r->merge->nr_segments : nr_segments (r->io);
 }
 
+/* The first, or the last, of NR segments that is not empty. */
+static const struct iovec *
+edge_of (const struct iovec *segments, unsigned nr, bool last)
+{
+  const struct iovec *edge = last ? &segments[nr - 1] : segments;
+
+  while (edge->iov_len == 0)
+    edge += last ? -1 : 1;
+  return edge;
+}
+
+/* Would a segment begin, or end, within R where none may?  As the kernel's
+ * req_gap_back_merge and req_gap_front_merge. */
+static bool
+makes_gap (const struct blkmq_limits *limits, const struct request *r,
+           const struct blkmq_io *io, enum merge_kind kind)
+{
+  const struct iovec *segments = r->io->segments, *first, *second;
+  unsigned nr = r->io->nr_segments;
+  bool is_back = kind == MERGE_BACK;
+
+  if (__builtin_expect (limits->virt_boundary_mask == 0, 1)
+      || io->op == BLKMQ_OP_DISCARD)
+    return false;
+  if (r->nr_merged > 0) {
+    segments = r->merge->segments;
+    nr = r->merge->nr_segments;
+  }
+  first = is_back ? edge_of (segments, nr, true)
+                  : edge_of (io->segments, io->nr_segments, true);
+  second = is_back ? edge_of (io->segments, io->nr_segments, false)
+                   : edge_of (segments, nr, false);
+  return io_is_gap (limits, (const char *)first->iov_base + first->iov_len,
+                    second->iov_base);
+}
+
 enum merge_kind
 merge_kind_of (const struct blkmq_limits *limits, const struct request *r,
                const struct blkmq_io *io)
@@ -89,7 +125,8 @@ merge_kind_of (const struct blkmq_limits *limits, const struct request *r,
   if (!merge_is_possible (r->io) || !merge_is_possible (io))
     return MERGE_NONE;
   if (r->rq.bytes + io->bytes > io_max_bytes (limits, io->op)
-      || nr_request_segments (r) + nr_segments (io) > most)
+      || nr_request_segments (r) + nr_segments (io) > most
+      || makes_gap (limits, r, io, kind))
     return MERGE_NONE;
   /* Ended and not yet unlinked: a claim takes no lock. */
   if (atomic_load_explicit (&r->word, memory_order_relaxed) & WORD_ENDED)

@@ -459,12 +459,14 @@ check_limits (const struct blkmq_limits *before,
               struct blkmq_error *error)
 {
   uint32_t block = after->logical_block_bytes;
+  uint32_t mask = after->virt_boundary_mask;
 
   if (after->size_bytes == 0 || after->size_bytes > INT64_MAX
       || after->max_segments == 0 || after->max_segments > before->max_segments
       || after->max_transfer_bytes > before->max_transfer_bytes
       || block < before->logical_block_bytes || (block & (block - 1)) != 0
-      || after->max_transfer_bytes < block
+      || after->max_transfer_bytes < block || (mask & (mask + 1)) != 0
+      || mask < before->virt_boundary_mask
       || (after->max_discard_bytes != 0 && after->max_discard_bytes < block)
       || (after->max_write_zeroes_bytes != 0
           && after->max_write_zeroes_bytes < block))

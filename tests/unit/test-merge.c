@@ -112,6 +112,55 @@ kind (const struct pair *p)
     free (p);                                                                  \
   } while (0)
 
+/* Two writes of a page each, where PLACES says in memory. */
+static void
+place_pages (struct pair *p, char *first, char *second)
+{
+  p->limits.virt_boundary_mask = 4095;
+  p->segments[0][0] = (struct iovec){ first, 4096 };
+  p->segments[1][0] = (struct iovec){ second, 4096 };
+  p->first.bytes = p->r.rq.bytes = p->io.bytes = 4096;
+  p->io.offset_bytes = p->first.offset_bytes + 4096;
+}
+
+START_TEST (test_merging_leaves_no_gap_at_the_virtual_boundary)
+{
+  static _Alignas(4096) char pages[4 * 4096];
+  struct pair *p = pair_alloc ();
+
+  place_pages (p, pages, &pages[8192]);
+  ck_assert_int_eq (kind (p), MERGE_BACK);
+  /* Also when it has merged already; empty segments are not there. */
+  merge_io (&p->r, &p->io, MERGE_BACK);
+  p->io.offset_bytes += 4096;
+  p->segments[1][0].iov_len = 0;
+  p->segments[1][1] = (struct iovec){ pages, 4096 };
+  p->io.nr_segments = 2;
+  ck_assert_int_eq (kind (p), MERGE_BACK);
+  p->segments[1][1].iov_base = &pages[512];
+  ck_assert_int_eq (kind (p), MERGE_NONE);
+  free (p);
+
+  p = pair_alloc ();
+  place_pages (p, pages, &pages[8192 + 512]);
+  ck_assert_int_eq (kind (p), MERGE_NONE);
+  /* In front, the end of the io is what counts. */
+  p->io.offset_bytes = p->first.offset_bytes - 4096;
+  ck_assert_int_eq (kind (p), MERGE_NONE);
+  place_pages (p, pages, &pages[4096]);
+  p->io.offset_bytes = p->first.offset_bytes - 4096;
+  ck_assert_int_eq (kind (p), MERGE_FRONT);
+  p->segments[0][0].iov_base = &pages[512];
+  ck_assert_int_eq (kind (p), MERGE_NONE);
+  free (p);
+
+  p = pair_alloc_op (BLKMQ_OP_DISCARD);
+  p->limits.virt_boundary_mask = 4095;
+  ck_assert_int_eq (kind (p), MERGE_BACK);
+  free (p);
+}
+END_TEST
+
 START_TEST (test_only_neighbours_merge)
 {
   struct pair *p = pair_alloc ();
@@ -898,6 +947,7 @@ make_suite (void)
 
   tcase = harness_case (suite, "may they");
   tcase_add_test (tcase, test_only_neighbours_merge);
+  tcase_add_test (tcase, test_merging_leaves_no_gap_at_the_virtual_boundary);
   tcase_add_test (tcase, test_only_ios_of_one_kind_merge);
   tcase_add_test (tcase, test_what_a_request_does_not_have_makes_no_difference);
   tcase_add_test (tcase, test_fua_flush_and_write_zeroes_are_alone);

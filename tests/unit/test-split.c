@@ -62,6 +62,22 @@ count_segments (const struct blkmq_request *rq)
   return nr;
 }
 
+/* Where one segment ends and the next begins. */
+static void
+check_boundaries (const struct blkmq_limits *limits,
+                  const struct blkmq_request *rq)
+{
+  struct blkmq_segments it = blkmq_segments_begin (rq);
+  uintptr_t mask = limits->virt_boundary_mask;
+  struct iovec last = { NULL, 0 }, seg;
+
+  for (; blkmq_segments_next (&it, &seg); last = seg) {
+    require (last.iov_base == NULL
+             || (((uintptr_t)last.iov_base + last.iov_len) & mask) == 0);
+    require (last.iov_base == NULL || ((uintptr_t)seg.iov_base & mask) == 0);
+  }
+}
+
 static void
 check_limits (const struct blkmq_limits *limits, const struct issue *issue)
 {
@@ -88,6 +104,7 @@ check_limits (const struct blkmq_limits *limits, const struct issue *issue)
            || issue->offset_bytes + issue->bytes == limits->size_bytes);
   require (issue->offset_bytes + issue->bytes <= limits->size_bytes);
   require (count_segments (issue->rq) <= limits->max_segments);
+  check_boundaries (limits, issue->rq);
 }
 
 /* script->opaque: the bed. */
@@ -399,6 +416,86 @@ START_TEST (test_max_segments_splits_at_whole_blocks)
 END_TEST
 
 /* Three segments of which no three hold a block cannot be cut anywhere. */
+/* SEGMENTS as offsets into a page-aligned buffer, and lengths, up to one of 0.
+ */
+struct shape {
+  struct {
+    unsigned at, bytes;
+  } segments[6];
+  unsigned parts[6]; /* bytes of each request; none: it is refused */
+};
+
+START_TEST (test_virt_boundary_splits_at_gaps)
+{
+  static const struct shape shapes[] = {
+    /* The first may begin, and the last end, where it likes. */
+    { { { 512, 3584 }, { 4096, 4096 }, { 8192, 1024 } }, { 8704 } },
+    /* The same memory in one segment has no boundary within. */
+    { { { 512, 8704 } }, { 8704 } },
+    /* One begins off it; one ends off it. */
+    { { { 0, 4096 }, { 8704, 1024 } }, { 4096, 1024 } },
+    { { { 0, 1024 }, { 4096, 1024 } }, { 1024, 1024 } },
+    /* Empty ones are not there. */
+    { { { 0, 4096 }, { 77, 0 }, { 4096, 4096 }, { 1, 0 } }, { 8192 } },
+    /* Each of its own; and the rest goes on in one. */
+    { { { 0, 512 }, { 1024, 512 }, { 2048, 2048 }, { 4096, 512 } },
+      { 512, 512, 2560 } },
+    /* A gap in the middle of a block: the last whole one before it; and then
+     * there is none any more. */
+    { { { 0, 768 }, { 4096, 256 } }, { 0 } },
+  };
+  static _Alignas(4096) char buffer[5 * 4096];
+
+  for (size_t i = 0; i < NR (shapes); i++) {
+    struct bed *bed = start_storing (checks_and_completes, 0, 0, 1 << 20,
+                                     "virt_boundary=1");
+    struct iovec segments[6];
+    struct test_io t;
+    unsigned nr;
+
+    ck_assert_uint_eq (blkmq_disk_limits (bed->disk)->virt_boundary_mask, 4095);
+    test_io_init (&t, bed, BLKMQ_OP_WRITE, 0);
+    t.io.bytes = 0;
+    t.io.nr_segments = 0;
+    for (nr = 0; nr < 6; nr++) {
+      segments[nr].iov_base = &buffer[shapes[i].segments[nr].at];
+      segments[nr].iov_len = shapes[i].segments[nr].bytes;
+      t.io.bytes += segments[nr].iov_len;
+    }
+    t.io.segments = segments;
+    t.io.nr_segments = 6;
+    blkmq_submit (bed->submitter, &t.io);
+    for (nr = 0; nr < 6 && shapes[i].parts[nr] != 0; nr++)
+      ck_assert_uint_eq (script_issue (&bed->script, nr)->bytes,
+                         shapes[i].parts[nr]);
+    ck_assert_uint_eq (bed->script.nr_issues, nr);
+    assert_ended (&t, nr > 0 ? BLKMQ_STS_OK : BLKMQ_STS_INVAL);
+    bed_stop (bed);
+  }
+}
+END_TEST
+
+START_TEST (test_discard_can_be_withdrawn)
+{
+  struct bed *bed
+      = start_storing (checks_and_completes, 0, 0, 1 << 20, "discard=0");
+  struct test_io t;
+
+  ck_assert_uint_eq (blkmq_disk_limits (bed->disk)->max_discard_bytes, 0);
+  submit_blocks (&t, bed, BLKMQ_OP_DISCARD, 0, 8);
+  assert_ended (&t, BLKMQ_STS_NOTSUPP);
+  submit_blocks (&t, bed, BLKMQ_OP_WRITE, 0, 8);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+
+  bed = start_storing (checks_and_completes, 0, 0, 1 << 20, "");
+  ck_assert_uint_eq (blkmq_disk_limits (bed->disk)->max_discard_bytes, 1 << 20);
+  submit_blocks (&t, bed, BLKMQ_OP_DISCARD, 0, 8);
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_io_that_cannot_be_cut_is_refused_as_a_whole)
 {
   struct bed *bed = bed_alloc ();
@@ -598,6 +695,7 @@ END_TEST
 /* ------------------------------------------------------------------------ */
 /* Random ios against a shadow                                               */
 
+#define PAGE_BYTES 4096
 #define NR_RANDOM_IOS 2000
 #define MAX_IO_BLOCKS 40
 #define MAX_IO_SEGMENTS 24
@@ -605,8 +703,11 @@ END_TEST
 struct random_io {
   struct test_io t;
   struct iovec segments[MAX_IO_SEGMENTS];
-  char data[MAX_IO_BLOCKS * BLOCK_BYTES];
+  _Alignas(PAGE_BYTES) char data[MAX_IO_BLOCKS * BLOCK_BYTES];
 };
+
+/* Segments are cut at multiples of this. */
+static size_t cut_bytes = 1;
 
 /* Cut DATA at random places; some pieces are empty. */
 static void
@@ -621,6 +722,8 @@ cut (struct random_io *r, struct rng *rng, size_t bytes)
     if (i < nr - 1)
       len = rng_percent (rng, 10) ? 0
                                   : rng_below (rng, 2 * left / (nr - i) + 1);
+    if (i < nr - 1)
+      len -= len % cut_bytes;
     if (len > left)
       len = left;
     r->segments[i] = (struct iovec){ &r->data[at], len };
@@ -637,19 +740,23 @@ can_be_cut (const struct random_io *r, const struct blkmq_limits *limits)
   size_t done = 0, block = limits->logical_block_bytes;
   bool has_data = r->t.io.op == BLKMQ_OP_READ || r->t.io.op == BLKMQ_OP_WRITE;
 
-  if (!has_data || r->t.io.nr_segments <= limits->max_segments)
+  if (!has_data
+      || (r->t.io.nr_segments <= limits->max_segments
+          && limits->virt_boundary_mask == 0))
     return true;
   while (done < r->t.io.bytes) {
-    size_t at = 0, end = done;
+    size_t at = 0, end = done, mask = limits->virt_boundary_mask;
     unsigned nr = 0;
 
     for (unsigned i = 0; i < r->t.io.nr_segments; i++) {
       size_t next = at + r->segments[i].iov_len;
 
-      if (next > done && next > at && nr < limits->max_segments) {
+      if (next > done && next > at && nr < limits->max_segments
+          && (nr == 0 || (at & mask) == 0)) {
         nr++;
         end = next;
-      }
+      } else if (nr > 0 && next > at)
+        break;
       at = next;
     }
     if (end > done + limits->max_transfer_bytes)
@@ -755,6 +862,19 @@ START_TEST (test_random_ios_leave_what_the_shadow_holds)
 }
 END_TEST
 
+START_TEST (test_random_ios_are_split_at_the_virtual_boundary)
+{
+  cut_bytes = BLOCK_BYTES;
+  run_random ("virt_boundary=1", 0, 0, 1 << 20, 5);
+  run_random ("virt_boundary=1 max_sectors=7 hw_queue_depth=3", 0, 3, 1 << 20,
+              6);
+  /* One out of 16 boundaries of a cut is that of a block. */
+  cut_bytes = 2048;
+  run_random ("virt_boundary=1 blocksize=512", 0, 0, 1 << 20, 7);
+  cut_bytes = 1;
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ */
 
 static Suite *
@@ -775,6 +895,8 @@ make_suite (void)
   tcase_add_test (tcase, test_max_sectors_splits);
   tcase_add_test (tcase, test_io_that_fits_is_not_split);
   tcase_add_test (tcase, test_max_segments_splits_at_whole_blocks);
+  tcase_add_test (tcase, test_virt_boundary_splits_at_gaps);
+  tcase_add_test (tcase, test_discard_can_be_withdrawn);
   tcase_add_test (tcase, test_io_that_cannot_be_cut_is_refused_as_a_whole);
   tcase_add_test (tcase, test_discard_and_zeroes_have_limits_of_their_own);
   tcase_add_test (tcase, test_first_error_of_any_part_is_the_ios);
@@ -787,6 +909,7 @@ make_suite (void)
 
   tcase = harness_case (suite, "random");
   tcase_add_test (tcase, test_random_ios_leave_what_the_shadow_holds);
+  tcase_add_test (tcase, test_random_ios_are_split_at_the_virtual_boundary);
   return suite;
 }
 
