@@ -164,7 +164,9 @@ struct blkmq_driver {
   /* Take a request.  Required.
    * Thread: whichever dispatches: a submitter's, an hctx's.  Several may be in
    * here at once, for one hctx too.  Should not block: what it holds up is
-   * the submitter, and on an hctx's thread the timers of that hctx.
+   * the submitter, and on an hctx's thread the timers of that hctx.  With
+   * blocking=1 it is always an hctx's thread of the engine's own, and one at a
+   * time for each hctx.
    * Ownership: see enum blkmq_queue_result; after BLKMQ_QUEUED the request may
    * be gone already, do not touch it. */
   enum blkmq_queue_result (*queue_rq) (struct blkmq_hctx *hctx,

@@ -238,7 +238,8 @@ BLKMQ_PUBLIC int blkmq_disk_alloc_in (struct blkmq_tag_set *set,
  * loop must outlive blkmq_disk_remove, which must then be called on the
  * loop's own thread or while the loop is not running; the same holds for
  * blkmq_disk_start.  One loop may serve several hctxs and disks.
- * -EINVAL: no such hctx.  -EBUSY: already started.
+ * -EINVAL: no such hctx.  -EBUSY: already started.  -EOPNOTSUPP: blocking=1,
+ * and a loop must not block.
  */
 BLKMQ_PUBLIC int blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
                                        struct ev_loop *loop);
@@ -376,7 +377,8 @@ blkmq_submitter_hctx_of (const struct blkmq_submitter *submitter,
 /* Submit IO.  Any thread; never blocks for a tag (an io without one waits its
  * turn in the hctx's queue, first come first served) and never fails: every
  * error arrives as end_io's status, possibly before blkmq_submit returns.
- * A blocking driver does its work inside this call.
+ * A blocking driver does its work inside this call, unless blocking=1 has it
+ * done on the hctx's thread.
  */
 BLKMQ_PUBLIC void blkmq_submit (struct blkmq_submitter *submitter,
                                 struct blkmq_io *io);

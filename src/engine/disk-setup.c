@@ -96,6 +96,8 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
   /* Freeze, quiesce and removal set their flags on what is there under this
    * lock; what comes later is to have them as well. */
   pthread_mutex_lock (&disk->control_lock);
+  if (disk->is_blocking)
+    flags |= HCTX_BLOCKING;
   if (disk->freeze_depth > 0)
     flags |= HCTX_FROZEN;
   if (disk->quiesce_depth > 0)
@@ -289,6 +291,7 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   clock_init_real (&disk->own_clock);
   disk->clock = options->clock != NULL ? options->clock : &disk->own_clock;
   disk->manual_loops = options->manual_loops;
+  disk->is_blocking = blkmq_config_number (config, "blocking");
   disk_read_options (&disk->hctx_options, config);
   disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
 
@@ -383,6 +386,8 @@ blkmq_disk_lend_loop (struct blkmq_disk *disk, unsigned index,
 
   if (index >= disk->nr_hw_queues)
     return -EINVAL;
+  if (disk->is_blocking)
+    return -EOPNOTSUPP;
   pthread_mutex_lock (&disk->control_lock);
   r = disk->started ? -EBUSY : hctx_lend_loop (disk_hctx (disk, index), loop);
   pthread_mutex_unlock (&disk->control_lock);

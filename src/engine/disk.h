@@ -28,6 +28,7 @@ struct blkmq_disk {
   struct blkmq_tag_set *set;
   struct blkmq_disk *set_next; /* set->lock and users_lock to write */
   bool manual_loops;
+  bool is_blocking; /* HCTX_BLOCKING */
 
   /* An hctx lives as long as the disk.  Of those that there are, the first
    * nr_hw_queues are in use; others were dropped by a live update. */

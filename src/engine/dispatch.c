@@ -206,15 +206,15 @@ queue_up (struct blkmq_hctx *h, struct request *r)
 }
 
 /* R has its tag and is filled in: to the driver; or behind those who wait for
- * the driver already, and if it must not be entered here (QUEUE_ONLY).  True
- * if the driver has taken it. */
+ * the driver already, and if it must not be entered here (QUEUE_ONLY; it may
+ * block).  True if the driver has taken it. */
 static bool
 start (struct thread_slot *slot, struct blkmq_hctx *h, struct request *r,
        unsigned flags, bool queue_only)
 {
   atomic_store_explicit (&r->deadline_ns, 0, memory_order_relaxed);
   if (queue_only || __builtin_expect (r->pool->sched != NULL, 0)
-      || (flags & HCTX_QUIESCED)
+      || (flags & (HCTX_QUIESCED | HCTX_BLOCKING))
       || atomic_load_explicit (&h->nr_queued, memory_order_relaxed) > 0) {
     request_start (r);
     if (queue_up (h, r))

@@ -271,7 +271,8 @@ hctx_ask_run (struct blkmq_hctx *h)
 {
   struct thread_slot *slot = thread_self ();
 
-  if (slot->depth > 0 && thread_note_run (slot, h))
+  if (!(atomic_load_explicit (&h->flags, memory_order_relaxed) & HCTX_BLOCKING)
+      && slot->depth > 0 && thread_note_run (slot, h))
     return;
   loop_kick (h->loop);
 }

@@ -51,6 +51,7 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define HCTX_REMOVED (1u << 2)  /* answer everything with OFFLINE */
 #define HCTX_DROPPED (1u << 3)  /* not in use: its submitters are elsewhere */
 #define HCTX_POLLED (1u << 4)   /* only for ios with BLKMQ_IO_POLLED */
+#define HCTX_BLOCKING (1u << 5) /* dispatch on the loop only; fixed */
 
 /* hctx->watch */
 #define WATCHED UINT64_C (1)

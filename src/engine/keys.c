@@ -233,6 +233,12 @@ const struct blkmq_key engine_keys[] = {
       .help = "offer to discard, if the driver does",
   },
   {
+      .name = "blocking",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "the driver may block: only hardware queues' threads enter it",
+  },
+  {
       .name = "rotational",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",

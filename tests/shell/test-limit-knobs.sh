@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# discard=, virt_boundary= and max_sectors=: what the client sees of them.
+# discard=, virt_boundary=, max_sectors= and blocking=: what the client sees of
+# them.
 # shellcheck source-path=SCRIPTDIR source=functions.sh
 . "$(dirname "$0")/functions.sh"
 requires nbdinfo
@@ -43,3 +44,7 @@ run max_sectors=512
 expect_equal "requests of at most 256 KiB" "$(nr_requests)" 10
 run virt_boundary=1
 expect_equal "requests with virt_boundary" "$(nr_requests)" 6
+run blocking=1
+expect_equal "requests with blocking" "$(nr_requests)" 6
+run blocking=1 submit_queues=2 irqmode=timer completion_nsec=100us \
+  scheduler=mq-deadline

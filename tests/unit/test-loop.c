@@ -287,6 +287,84 @@ START_TEST (test_loop_is_lent_before_start_or_not_at_all)
 }
 END_TEST
 
+/* ---- a driver that blocks ---- */
+
+static struct gate blocked = GATE_INITIALIZER;
+static pthread_t submitter_thread;
+
+static enum blkmq_queue_result
+blocks_and_completes (struct script *script, const struct issue *issue)
+{
+  require (!pthread_equal (pthread_self (), submitter_thread));
+  gate_pass (&blocked);
+  return script_completes_inside (script, issue);
+}
+
+static void
+submits_another (struct test_io *t)
+{
+  test_io_submit (t->opaque, t->bed, 5);
+}
+
+/* With blocking=1 nobody but the hctx waits for it: not who submits, one or
+ * several at once, nor who submits from end_io. */
+START_TEST (test_blocking_driver_holds_up_no_submitter)
+{
+  static const char *const keys[]
+      = { "blocking=1", "blocking=1 scheduler=mq-deadline",
+          "blocking=1 irqmode=softirq", "blocking=1 hw_queue_depth=1" };
+  struct bed *bed = bed_alloc ();
+  struct test_io t[4], another;
+  struct blkmq_batch batch;
+
+  submitter_thread = pthread_self ();
+  bed->script.on_queue = blocks_and_completes;
+  bed_open_threads (bed, keys[_i]);
+  for (unsigned i = 0; i < 2; i++) {
+    test_io_init (&t[i], bed, BLKMQ_OP_READ, 100 * i);
+    t[i].on_end = i == 0 ? submits_another : NULL;
+    t[i].opaque = &another;
+    blkmq_submit (bed->submitter, &t[i].io);
+  }
+  blkmq_batch_begin (&batch, bed->submitter);
+  for (unsigned i = 2; i < NR (t); i++) {
+    test_io_init (&t[i], bed, BLKMQ_OP_READ, 100 * i);
+    blkmq_batch_add (&batch, &t[i].io);
+  }
+  blkmq_batch_commit (&batch);
+  gate_await_arrival (&blocked, 1);
+  ck_assert_uint_eq (bed->script.nr_issues, 1);
+  for (unsigned i = 0; i < NR (t); i++)
+    assert_not_ended (&t[i]);
+  gate_open (&blocked);
+  for (unsigned i = 0; i < NR (t); i++)
+    await (t[i].nr_ends > 0);
+  await (another.nr_ends > 0);
+
+  /* Nor by those who wait: tags come back, a freeze ends. */
+  ck_assert_int_eq (blkmq_freeze (bed->disk, NULL, 0), 0);
+  ck_assert_uint_eq (bed->script.nr_issues, NR (t) + 1);
+  test_io_submit (&t[0], bed, 0);
+  assert_not_ended (&t[0]);
+  blkmq_unfreeze (bed->disk);
+  await (t[0].nr_ends > 0);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_blocking_disk_takes_no_lent_loop)
+{
+  struct ev_loop *loop = new_loop ();
+  struct bed *bed = bed_alloc ();
+
+  ck_assert_int_eq (bed_alloc_disk (bed, "blocking=1", false), 0);
+  ck_assert_int_eq (blkmq_disk_lend_loop (bed->disk, 0, loop), -EOPNOTSUPP);
+  bed_start_disk (bed);
+  bed_stop (bed);
+  ev_loop_destroy (loop);
+}
+END_TEST
+
 /* ---- blocking on a lent loop's thread ---- */
 
 struct on_loop {
@@ -502,6 +580,8 @@ make_suite (void)
   tcase_add_test (tcase, test_lent_loop_can_end);
   tcase_add_test (tcase, test_one_loop_serves_hctxs_and_disks);
   tcase_add_test (tcase, test_loop_is_lent_before_start_or_not_at_all);
+  tcase_add_loop_test (tcase, test_blocking_driver_holds_up_no_submitter, 0, 4);
+  tcase_add_test (tcase, test_blocking_disk_takes_no_lent_loop);
   tcase_add_test (tcase, test_blocking_is_refused_while_the_loop_is_lent);
   tcase_add_test (tcase, test_removal_off_the_loops_thread);
   tcase_add_test (tcase, test_removal_on_the_loops_own_thread);
