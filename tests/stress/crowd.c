@@ -541,8 +541,14 @@ change_scheduler (struct round *round, struct run *run)
 static void
 change_settings (struct round *round, struct run *run)
 {
-  static const char *const keys[] = { "delay_read", "delay_write",
-                                      "media_delay_read", "media_delay_flush" };
+  static const struct {
+    const char *name, *unit;
+    unsigned least, most; /* beside 0 */
+  } keys[] = {
+    { "delay_read", "us", 0, 40 },       { "delay_write", "us", 0, 40 },
+    { "media_delay_read", "us", 0, 40 }, { "media_delay_flush", "us", 0, 40 },
+    { "iops", "", 30000, 500000 },       { "mbps", "", 100, 2000 },
+  };
   bool is_bad = permille (200);
   struct blkmq_setting settings[NR (keys) + 1];
   char values[NR (keys)][16], value[16];
@@ -552,9 +558,13 @@ change_settings (struct round *round, struct run *run)
   for (size_t i = 0; i < NR (keys); i++) {
     if (permille (500))
       continue;
-    snprintf (values[i], sizeof values[i], "%uus",
-              permille (500) ? 0 : (unsigned)rng_below (40));
-    settings[nr++] = (struct blkmq_setting){ keys[i], values[i] };
+    snprintf (values[i], sizeof values[i], "%u%s",
+              permille (500)
+                  ? 0
+                  : keys[i].least
+                        + (unsigned)rng_below (keys[i].most - keys[i].least),
+              keys[i].unit);
+    settings[nr++] = (struct blkmq_setting){ keys[i].name, values[i] };
   }
   if (is_bad)
     settings[nr++] = (struct blkmq_setting){ "blocksize", "4096" };

@@ -72,8 +72,9 @@ static const struct dimension {
   { "iostats", { "", "iostats=1" } },
   /* Layers, which are only there for the way that requests take. */
   { "layers",
-    { "", "", "delay_write=20us media_delay_read=10us",
-      "live=1 @settings=1" } },
+    { "", "", "delay_write=20us media_delay_read=10us", "live=1 @settings=1",
+      "mbps=1000 iops=100000" } },
+  { "blocking", { "", "", "blocking=1" } },
 };
 
 static const struct word {
@@ -207,6 +208,8 @@ read_keys (struct shape *shape)
   shape->may_be_kept = blkmq_config_number (config, "irqmode") == 2
                        || shape->settings
                        || blkmq_config_number (config, "delay_write") != 0;
+  shape->may_refuse
+      = shape->settings || blkmq_config_number (config, "iops") != 0;
   shape->is_shared
       = shape->set || blkmq_config_number (config, "shared_tag_bitmap");
   shape->may_merge = !blkmq_config_number (config, "nomerges");

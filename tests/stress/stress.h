@@ -96,6 +96,7 @@ struct shape {
   uint64_t io_timeout_ns;
   uint32_t max_part_bytes;
   bool may_be_kept; /* after give-back: irqmode, layers */
+  bool may_refuse;  /* beside the device: a throttle */
   bool is_shared;   /* tags, by hctxs or disks */
   bool may_merge, iostats;
   bool may_grow; /* a request may, after it was seen */
