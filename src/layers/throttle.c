@@ -13,7 +13,8 @@
  * others.
  *
  * What an idle disk may take at once is BURST_NS of its budget or one request,
- * whichever is more.
+ * whichever is more.  By how much a timer was late is made up for, and so a
+ * busy machine does not make the disk slower than it is to be.
  */
 
 #include <config.h>
@@ -25,14 +26,17 @@
 
 #include "layers.h"
 
-/* Enough to make good for a timer that is late, too little to be noticed. */
 #define BURST_NS UINT64_C (1000000)
+
+/* The most that is made up for: what is later than that is a pause. */
+#define MAX_LATE_NS UINT64_C (20000000)
 
 /* Times are in 1/16 ns, so that short costs are not rounded away; in 64 bits
  * that is 36 years. */
 #define TICK_SHIFT 4
 #define TICKS_PER_S ((double)(UINT64_C (1000000000) << TICK_SHIFT))
 #define BURST_TICKS (BURST_NS << TICK_SHIFT)
+#define MAX_LATE_TICKS (MAX_LATE_NS << TICK_SHIFT)
 
 /* The most that can be owed, some years: the sum must not wrap. */
 #define MAX_DEBT_TICKS (UINT64_C (1) << 61)
@@ -67,6 +71,7 @@ struct budget {
 struct throttle {
   struct budget bytes, requests;
   struct blkmq_hctx *clock; /* any hctx: they have one clock */
+  _Atomic uint64_t late;    /* ticks: the last one that waited passed so late */
 };
 
 struct throttle_pdu {
@@ -91,7 +96,7 @@ to_ticks (double ticks)
 
 /* Charge UNITS.  Returns when whoever they are for may pass. */
 static uint64_t
-charge (struct budget *budget, uint64_t units, uint64_t now)
+charge (struct budget *budget, uint64_t units, uint64_t now, uint64_t late)
 {
   uint64_t cost = to_ticks ((double)units * budget->ticks_per_unit);
   uint64_t until, next, slack;
@@ -100,7 +105,7 @@ charge (struct budget *budget, uint64_t units, uint64_t now)
     return now;
   until = atomic_load_explicit (&budget->used_until, memory_order_relaxed);
   do {
-    next = (until > now ? until : now) + cost;
+    next = (until + late > now ? until : now) + cost;
     if (next > now + MAX_DEBT_TICKS)
       next = now + MAX_DEBT_TICKS;
   } while (!atomic_compare_exchange_weak_explicit (&budget->used_until, &until,
@@ -135,14 +140,27 @@ set_rates (struct throttle *throttle, const struct blkmq_config *config,
 
 /* ---- requests ---- */
 
+/* One that has waited until START passes. */
+static void
+note_late (struct throttle *throttle, uint64_t start, uint64_t now)
+{
+  uint64_t late = now > start ? now - start : 0;
+
+  atomic_store_explicit (&throttle->late,
+                         late < MAX_LATE_TICKS ? late : MAX_LATE_TICKS,
+                         memory_order_relaxed);
+}
+
 /* RQ comes down for the first time: when may it pass? */
 static uint64_t
 take_turn (struct throttle *throttle, const struct blkmq_request *rq,
            uint64_t now)
 {
   bool has_data = rq->op == BLKMQ_OP_READ || rq->op == BLKMQ_OP_WRITE;
-  uint64_t by_bytes = charge (&throttle->bytes, has_data ? rq->bytes : 0, now);
-  uint64_t by_requests = charge (&throttle->requests, 1, now);
+  uint64_t late = atomic_load_explicit (&throttle->late, memory_order_relaxed);
+  uint64_t by_bytes
+      = charge (&throttle->bytes, has_data ? rq->bytes : 0, now, late);
+  uint64_t by_requests = charge (&throttle->requests, 1, now, late);
 
   return by_bytes > by_requests ? by_bytes : by_requests;
 }
@@ -154,14 +172,18 @@ throttle_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   struct throttle_pdu *pdu = rq->pdu;
   uint64_t now = now_ticks (hctx);
 
-  if (pdu->refused == 0 || !blkmq_token_is_next (pdu->refused, token))
+  if (pdu->refused == 0 || !blkmq_token_is_next (pdu->refused, token)) {
     pdu->start = take_turn (rq->driver_data, rq, now);
+    pdu->refused = 0;
+  }
   /* A freeze is not to last as long as all that waits here: it passes, and
    * those that come afterwards wait for it. */
   if (pdu->start > now && !blkmq_hctx_is_frozen (hctx)) {
     pdu->refused = token;
     return blkmq_busy_for (((pdu->start - now - 1) >> TICK_SHIFT) + 1);
   }
+  if (pdu->refused != 0)
+    note_late (rq->driver_data, pdu->start, now);
   pdu->refused = 0;
   return blkmq_pass (hctx, rq, token);
 }

@@ -262,6 +262,31 @@ START_TEST (test_idle_disk_saves_up_a_millisecond)
 }
 END_TEST
 
+/* The loop gets to its timers every 5 ms only; each time there is what there
+ * should be by then. */
+START_TEST (test_late_timers_cost_nothing)
+{
+  struct bed *bed = start_throttled ("iops=10000");
+
+  for (unsigned i = 0; i < 2000; i++)
+    submit (bed, &ios[i], BLKMQ_OP_READ, BLOCK_BYTES);
+  for (unsigned i = 1; i <= 30; i++) {
+    bed_pass (bed, 5 * MS);
+    ck_assert_uint_ge (nr_arrivals, 50 * i);
+    ck_assert_uint_le (nr_arrivals, 50 * i + 10);
+  }
+  step_until_arrived (bed, 2000);
+  ck_assert_uint_ge (now_ns (bed), 198 * MS);
+
+  /* A pause is no lateness. */
+  bed_pass (bed, 100 * S);
+  for (unsigned i = 0; i < 2000; i++)
+    submit (bed, &ios[i], BLKMQ_OP_READ, BLOCK_BYTES);
+  ck_assert_uint_eq (nr_arrivals, 2010);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_mbps_is_of_data_and_iops_of_all)
 {
   static const enum blkmq_op ops[]
@@ -565,6 +590,7 @@ make_suite (void)
   tcase_add_loop_test (tcase, test_rate_holds_in_every_window, 0, 9);
   tcase_add_test (tcase, test_large_request_waits_for_its_own_cost);
   tcase_add_test (tcase, test_idle_disk_saves_up_a_millisecond);
+  tcase_add_test (tcase, test_late_timers_cost_nothing);
   tcase_add_test (tcase, test_mbps_is_of_data_and_iops_of_all);
 
   tcase = harness_case (suite, "waiting");
