@@ -46,7 +46,7 @@ make_check ()
 }
 
 # The tests that have the engine in their own process.
-in_process='^tests/(unit|conformance|stress)/'
+in_process='^tests/(unit|ctl|conformance|stress)/'
 
 stage_check ()
 {
@@ -384,7 +384,7 @@ dev_valgrind ()
 {
   deps build valgrind
   build_tree build
-  in_process='^tests/(unit|conformance)/'
+  in_process='^tests/(unit|ctl|conformance)/'
   CK_FORK=no unit_tests build \
     LOG_COMPILER="$top/build/libtool --mode=execute valgrind -q \
 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \

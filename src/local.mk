@@ -145,3 +145,22 @@ src_libblkmq_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	-Wl,-z,defs
 EXTRA_src_libblkmq_la_DEPENDENCIES = src/blkmq.syms
 EXTRA_DIST += src/blkmq.syms
+
+# The control server: for front ends, not for libblkmq.
+noinst_LTLIBRARIES += src/libblkmq-ctl.la
+src_libblkmq_ctl_la_SOURCES = \
+	src/ctl/call.c \
+	src/ctl/change.c \
+	src/ctl/client.c \
+	src/ctl/command.c \
+	src/ctl/control.h \
+	src/ctl/internal.h \
+	src/ctl/json.c \
+	src/ctl/listen.c \
+	src/ctl/server.c \
+	src/ctl/show.c \
+	src/ctl/stats.c \
+	src/ctl/worker.c
+src_libblkmq_ctl_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) $(JANSSON_CFLAGS) \
+	-fvisibility=hidden
+src_libblkmq_ctl_la_LIBADD = $(JANSSON_LIBS) $(EV_LIBS)

@@ -256,8 +256,29 @@ tests_unit_test_spin_LDADD = $(harness_libs)
 tests_unit_test_timer_CFLAGS = $(unit_cflags)
 tests_unit_test_timer_LDADD = $(harness_libs)
 
-check_PROGRAMS += $(conformance_test) $(unit_tests)
-TESTS += $(conformance_test) $(unit_tests)
+# The control server over the harness' disks.
+ctl_cflags = $(unit_cflags) $(JANSSON_CFLAGS)
+ctl_libs = tests/libpeer.la src/libblkmq-ctl.la $(harness_libs)
+check_LTLIBRARIES += tests/libpeer.la
+tests_libpeer_la_SOURCES = tests/ctl/peer.c tests/ctl/peer.h
+tests_libpeer_la_CFLAGS = $(ctl_cflags)
+
+ctl_tests = \
+	tests/ctl/test-control-commands \
+	tests/ctl/test-control-fuzz \
+	tests/ctl/test-control-hostile \
+	tests/ctl/test-control-socket
+tests_ctl_test_control_commands_CFLAGS = $(ctl_cflags)
+tests_ctl_test_control_commands_LDADD = $(ctl_libs)
+tests_ctl_test_control_fuzz_CFLAGS = $(ctl_cflags)
+tests_ctl_test_control_fuzz_LDADD = $(ctl_libs)
+tests_ctl_test_control_hostile_CFLAGS = $(ctl_cflags)
+tests_ctl_test_control_hostile_LDADD = $(ctl_libs)
+tests_ctl_test_control_socket_CFLAGS = $(ctl_cflags)
+tests_ctl_test_control_socket_LDADD = $(ctl_libs)
+
+check_PROGRAMS += $(conformance_test) $(unit_tests) $(ctl_tests)
+TESTS += $(conformance_test) $(unit_tests) $(ctl_tests)
 
 endif
 
@@ -305,9 +326,12 @@ shell_tests = \
 	tests/shell/test-stuck-shutdown.sh \
 	tests/shell/test-throttle.sh
 
-dist_check_SCRIPTS += $(shell_tests) tests/man/test-examples-run.sh
+man_tests = \
+	tests/man/test-examples-run.sh
+
+dist_check_SCRIPTS += $(shell_tests) $(man_tests)
 EXTRA_DIST += tests/shell/functions.sh
-TESTS += $(shell_tests) tests/man/test-examples-run.sh
+TESTS += $(shell_tests) $(man_tests)
 
 # A filter that fills a disk before the filters above it see it.
 check_LTLIBRARIES += tests/nbd/nbdkit-prefill-filter.la
