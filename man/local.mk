@@ -3,6 +3,7 @@
 
 man_pods = \
 	man/blkmq.pod \
+	man/blkmq-control.pod \
 	man/blkmq-driver.pod \
 	man/blkmq-layers.pod \
 	man/blkmq-lifetime.pod \
@@ -14,6 +15,7 @@ if HAVE_POD2MAN
 
 man_MANS += \
 	man/blkmq.7 \
+	man/blkmq-control.7 \
 	man/blkmq-driver.3 \
 	man/blkmq-layers.7 \
 	man/blkmq-lifetime.7 \

@@ -43,6 +43,8 @@ static int
 plugin_config (const char *key, const char *value)
 {
   struct blkmq_error error;
+  char *path = NULL;
+  int r;
 
   if (exports == NULL)
     exports = exports_alloc ();
@@ -50,7 +52,16 @@ plugin_config (const char *key, const char *value)
     nbdkit_error ("%s: %m", key);
     return -1;
   }
-  if (exports_set (exports, key, value, &error) < 0) {
+  /* In the background nbdkit has another working directory. */
+  if (front_key_find (key) == FRONT_CONTROL && value[0] != '\0') {
+    path = nbdkit_absolute_path (value);
+    if (path == NULL)
+      return -1; /* nbdkit has said why */
+    value = path;
+  }
+  r = exports_set (exports, key, value, &error);
+  free (path);
+  if (r < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
@@ -96,7 +107,7 @@ plugin_get_ready (void)
   if (exports_drew_seed (exports, &seed))
     nbdkit_debug ("seed=%" PRIu64 " was drawn; give it to repeat this run",
                   seed);
-  return 0;
+  return open_control ();
 }
 
 /* Threads do not survive nbdkit's fork: they are started after it. */
@@ -109,14 +120,16 @@ plugin_after_fork (void)
     nbdkit_error ("%s", error.message);
     return -1;
   }
-  return 0;
+  return start_control ();
 }
 
 /* The last connection is closed: nothing is in flight. */
 static void
 plugin_cleanup (void)
 {
+  stop_control ();
   exports_remove (exports);
+  free_control ();
   for (unsigned i = 0; i < exports_nr (exports); i++)
     log_stats (exports_at (exports, i));
 }
@@ -128,6 +141,7 @@ plugin_cleanup (void)
 static void
 plugin_unload (void)
 {
+  free_control (); /* a start that failed has left it */
   exports_free (exports);
 }
 

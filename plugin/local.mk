@@ -10,6 +10,7 @@ plugin_LTLIBRARIES = plugin/nbdkit-blkmq-plugin.la
 
 plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 	plugin/blkmq.c \
+	plugin/control.c \
 	plugin/help.c \
 	plugin/plugin.h \
 	plugin/request.c \
@@ -21,7 +22,7 @@ plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	-Wl,--version-script=$(srcdir)/plugin/plugin.syms \
 	-Wl,-Bsymbolic
 plugin_nbdkit_blkmq_plugin_la_LIBADD = \
-	src/libblkmq-front.la src/libblkmq-engine.la
+	src/libblkmq-ctl.la src/libblkmq-front.la src/libblkmq-engine.la
 EXTRA_plugin_nbdkit_blkmq_plugin_la_DEPENDENCIES = plugin/plugin.syms
 
 # For `nbdkit build/nbdkit-blkmq-plugin.so ...' without libtool's hidden

@@ -293,6 +293,7 @@ shell_tests = \
 	tests/shell/test-config-errors.sh \
 	tests/shell/test-config-values.sh \
 	tests/shell/test-connections-spread.sh \
+	tests/shell/test-control.sh \
 	tests/shell/test-dump-plugin-callbacks.sh \
 	tests/shell/test-exports.sh \
 	tests/shell/test-exports-shared-tags.sh \
@@ -327,6 +328,7 @@ shell_tests = \
 	tests/shell/test-throttle.sh
 
 man_tests = \
+	tests/man/test-control-examples.sh \
 	tests/man/test-examples-run.sh
 
 dist_check_SCRIPTS += $(shell_tests) $(man_tests)

@@ -181,6 +181,17 @@ check_shared_layers (const struct export *first, const struct export *other,
 
 /* ---- the whole ---- */
 
+/* Who can control a disk wants to switch layers on. */
+static int
+give_live (const struct exports *exports, struct blkmq_config *config,
+           struct blkmq_error *error)
+{
+  if (exports_server_value (exports, FRONT_CONTROL) == NULL
+      || config_entry (config, "live") != NULL)
+    return 0;
+  return blkmq_config_set (config, "live", "1", error);
+}
+
 static int
 complete (struct exports *exports, unsigned index, struct blkmq_error *error)
 {
@@ -193,6 +204,8 @@ complete (struct exports *exports, unsigned index, struct blkmq_error *error)
                                   : exports->defaults.description;
   r = merge (exports->defaults.config, entry->own.config, &entry->export.config,
              error);
+  if (r == 0)
+    r = give_live (exports, entry->export.config, error);
   if (r == 0)
     r = blkmq_config_check (entry->export.config, error);
   if (r == 0)

@@ -35,6 +35,11 @@ const struct blkmq_key front_keys[NR_FRONT_KEYS] = {
       .default_value = "0",
       .help = "hw_queue_depth is for all exports together",
   },
+  [FRONT_CONTROL] = {
+      .name = "control",
+      .type = BLKMQ_KEY_STRING,
+      .help = "the path of a socket on which the disks are controlled",
+  },
 };
 
 enum front_key

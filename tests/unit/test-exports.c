@@ -410,6 +410,24 @@ START_TEST (test_what_is_refused_changes_nothing)
 }
 END_TEST
 
+START_TEST (test_control_has_room_for_layers)
+{
+  renew ();
+  ck_assert_int_eq (set_words ("size=1M control=/x export=a export=b live=0"),
+                    0);
+  ck_assert_int_eq (exports_check (exports, &error), 0);
+  ck_assert_uint_eq (number ("a", "live"), 1);
+  ck_assert_uint_eq (number ("b", "live"), 0);
+  ck_assert_str_eq (exports_server_value (exports, FRONT_CONTROL), "/x");
+
+  renew ();
+  ck_assert_int_eq (set_words ("size=1M export=a"), 0);
+  ck_assert_int_eq (set_words ("control=/x"), -EINVAL);
+  ck_assert_int_eq (exports_check (exports, &error), 0);
+  ck_assert_uint_eq (number ("a", "live"), 0);
+}
+END_TEST
+
 START_TEST (test_names_are_utf8_of_up_to_4096_bytes)
 {
   static const char *const names[]
@@ -800,6 +818,7 @@ main (void)
                   test_each_export_may_have_its_driver_and_the_keys_of_that);
   tcase_add_test (tcase, test_refused_words_say_which_export_key_and_value);
   tcase_add_test (tcase, test_what_is_refused_changes_nothing);
+  tcase_add_test (tcase, test_control_has_room_for_layers);
   tcase_add_test (tcase, test_names_are_utf8_of_up_to_4096_bytes);
   tcase_add_test (tcase, test_there_is_a_limit_to_their_number);
   tcase_add_test (tcase, test_unknown_export_is_told_which_there_are);
