@@ -402,10 +402,11 @@ blkmq_disk_get_key (struct blkmq_disk *disk, const char *name, char *buf,
   char number[16];
   int r;
 
-  if (find_key (disk, name) == NULL)
-    return no_key (disk, name, "", error);
   pthread_mutex_lock (&disk->level_lock);
-  r = show_level (disk, name, buf, buf_bytes);
+  if (find_key (disk, name) == NULL)
+    r = no_key (disk, name, "", error);
+  else
+    r = show_level (disk, name, buf, buf_bytes);
   if (r == -ENOENT) {
     value = changed_elsewhere (disk, name, number, sizeof number);
     if (value == NULL)

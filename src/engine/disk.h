@@ -36,8 +36,8 @@ struct blkmq_disk {
   _Atomic unsigned nr_hctxs;     /* likewise; hctxs[] below it are fixed */
   struct blkmq_hctx *hctxs[MAX_HW_QUEUES];
   struct hctx_options hctx_options;
-  const struct sched_ops *sched_ops; /* set->update_lock */
-  struct queue_maps maps;            /* control_lock to write */
+  _Atomic (const struct sched_ops *) sched_ops; /* set->update_lock to write */
+  struct queue_maps maps;                       /* control_lock to write */
   struct clock own_clock;
   struct clock *clock;
   struct flush_queue *flush; /* NULL: no volatile cache */

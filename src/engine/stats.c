@@ -209,7 +209,8 @@ blkmq_disk_latency (struct blkmq_disk *disk, unsigned index, enum blkmq_op op,
     return -EINVAL;
   if ((unsigned)op >= BLKMQ_NR_OPS)
     return -EINVAL;
-  if (!disk->hctx_options.iostats)
+  /* All hctxs say the same, but for the moment in which that changes. */
+  if (atomic_load (&disk_hctx (disk, 0)->iostat) == NULL)
     return -ENODATA;
   memset (histogram, 0, sizeof *histogram);
   pthread_mutex_lock (&disk->stats_lock);
