@@ -74,12 +74,14 @@ BLKMQ_PUBLIC int blkmq_disk_add_fault (struct blkmq_disk *disk,
                                        const char *rule, uint64_t *id,
                                        struct blkmq_error *error);
 
-/* What hangs because of it goes on.  -ENOENT: there is none of that id. */
+/* What hangs because of it goes on: end_io may run in here.  -ENOENT: there is
+ * none of that id. */
 BLKMQ_PUBLIC int blkmq_disk_delete_fault (struct blkmq_disk *disk, uint64_t id,
                                           struct blkmq_error *error);
 
-/* In the order in which they were added.  A non-zero return of FN stops and is
- * returned.  FN must not change faults. */
+/* Those of the bus, then those of the media, both in the order in which they
+ * were added, which is the one in which they are tried.  A non-zero return of
+ * FN stops and is returned.  FN must not change faults. */
 BLKMQ_PUBLIC int blkmq_disk_for_each_fault (
     struct blkmq_disk *disk,
     int (*fn) (const struct blkmq_fault *fault, void *opaque), void *opaque);

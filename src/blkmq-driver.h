@@ -149,6 +149,11 @@ struct blkmq_driver {
    * that configuration?  A layer that is not is passed by at no cost. */
   bool (*is_wanted) (const struct blkmq_config *config);
 
+  /* What is wrong between its own keys, or between them and others: -EINVAL and
+   * ERROR.  Part of blkmq_config_check, and so of each live change; of every
+   * layer, wanted or not. */
+  int (*check) (const struct blkmq_config *config, struct blkmq_error *error);
+
   /* Required.  Set up a disk: read CONFIG, store the state in DRIVER_DATA,
    * adjust LIMITS (filled in from the configuration; only make them tighter,
    * except max_discard_bytes and max_write_zeroes_bytes, which are 0 and are
@@ -219,6 +224,12 @@ struct blkmq_driver {
   enum blkmq_timeout_result (*timeout) (struct blkmq_request *rq,
                                         blkmq_token token);
 
+  /* The same question, of a request that an abort has just ended while it is
+   * held, whatever io_timeout is: true means DONE, that the caller may have his
+   * data back now.  Thread and conditions are those of timeout.  It may be
+   * asked more than once.  Without it: false. */
+  bool (*abort) (struct blkmq_request *rq, blkmq_token token);
+
   /* Stop touching requests.  When it returns no thread of the driver's uses
    * or completes any request of the disk, ever; those that it still holds are
    * taken back by the engine.  Required of drivers that complete after
@@ -283,7 +294,11 @@ struct blkmq_driver {
   void (*power) (void *driver_data, bool on);
   void (*power_lost) (void *driver_data);
 
-  /* Rules of faults: struct blkmq_fault.  Required of who has one of them. */
+  /* Rules of faults: struct blkmq_fault.  Required of who has one of them.  Any
+   * thread, several at once.  *ID is the new rule's, given by the engine;
+   * those that are there from the start are numbered from 1, over all levels.
+   * -EAGAIN: RULE is one, but for another level.  Of delete_fault -ENOENT:
+   * there is none of that id on this level. */
   int (*add_fault) (void *driver_data, const char *rule, uint64_t *id,
                     struct blkmq_error *error);
   int (*delete_fault) (void *driver_data, uint64_t id);

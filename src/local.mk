@@ -28,6 +28,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/elevator.h \
 	src/engine/enter.c \
 	src/engine/enter.h \
+	src/engine/fault-rules.c \
+	src/engine/fault-rules.h \
 	src/engine/flush.c \
 	src/engine/flush.h \
 	src/engine/freeze.c \

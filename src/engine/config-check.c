@@ -16,6 +16,7 @@
 #include "engine/elevator.h"
 #include "engine/hctx.h"
 #include "engine/map.h"
+#include "engine/stack.h"
 
 /* Keys that came before driver= have not been looked at until now. */
 static int
@@ -109,6 +110,22 @@ config_check_unused (const struct blkmq_config *config, const char *name,
   return -EINVAL;
 }
 
+/* What the layers, and the driver, know of their keys. */
+static int
+check_levels (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  const struct blkmq_driver *driver = config_driver (config);
+  int r = 0;
+
+  for (size_t i = 0; blkmq_layers[i] != NULL && r == 0; i++) {
+    if (blkmq_layers[i]->check != NULL)
+      r = blkmq_layers[i]->check (config, error);
+  }
+  if (r == 0 && driver->check != NULL)
+    r = driver->check (config, error);
+  return r;
+}
+
 int
 config_check_values (struct blkmq_config *config, struct blkmq_error *error)
 {
@@ -150,7 +167,10 @@ config_check_values (struct blkmq_config *config, struct blkmq_error *error)
   if (r < 0)
     return r;
 
-  return check_scheduler (config, error);
+  r = check_scheduler (config, error);
+  if (r < 0)
+    return r;
+  return check_levels (config, error);
 }
 
 int

@@ -16,6 +16,7 @@
 #include "engine/config.h"
 #include "engine/disk.h"
 #include "engine/elevator.h"
+#include "engine/fault-rules.h"
 #include "engine/flush.h"
 
 /* A page, as null_blk's. */
@@ -230,13 +231,17 @@ init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
   int r = map_queues (disk->driver, disk->driver_data, nr,
                       disk->set->nr_poll_queues, &disk->maps, error);
 
+  struct text text;
+
   if (r < 0)
     return r;
   for (unsigned i = 0; i < nr; i++) {
     r = disk_add_hctx (disk, i, tagset_pool (disk->set, i), 0);
-    if (r < 0)
-      return error_set (error, r, "setting up hctx %u of %u: %s", i, nr,
-                        strerror (-r));
+    if (r < 0) {
+      text = text_begin_error (error);
+      text_add (&text, "setting up hctx %u of %u: ", i, nr);
+      return stack_hctx_error (disk->stack, r, &text);
+    }
   }
   atomic_store (&disk->nr_hw_queues, nr);
   return 0;
@@ -308,6 +313,7 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   r = open_stack (disk, config, error);
   if (r < 0)
     goto free_disk;
+  fault_number_first (disk);
   r = flush_alloc (disk);
   if (r < 0) {
     error_set (error, r, "no memory for a disk");

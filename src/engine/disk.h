@@ -45,9 +45,11 @@ struct blkmq_disk {
   _Atomic unsigned refs;
 
   /* Settings (control.c).  level_lock is for the ops of driver and layers that
-   * are for control, and is held by whoever calls one; never while waiting. */
+   * are for control, and is held by whoever calls one; never while waiting.
+   * Rules of faults are deleted and listed without it (fault-rules.c). */
   pthread_mutex_t change_lock, level_lock;
   struct blkmq_config *config; /* a copy; level_lock */
+  uint64_t last_fault_id;      /* level_lock */
   pthread_mutex_t stats_lock;  /* since when they count; hctx->stats_base */
 
   pthread_mutex_t control_lock;

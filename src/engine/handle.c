@@ -17,6 +17,7 @@
 #include "engine/merge.h"
 #include "engine/queue.h"
 #include "engine/request.h"
+#include "engine/timeout.h"
 #include "engine/yield.h"
 
 /* ---- references ---- */
@@ -158,6 +159,8 @@ abort_one (struct request *r)
   word = atomic_load_explicit (&r->word, memory_order_acquire);
   if (word_state (word) == WORD_QUEUED)
     queue_remove (h, r);
+  else if (word & WORD_HELD)
+    timeout_arm_abort (h);
   return 1;
 }
 

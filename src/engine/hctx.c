@@ -39,7 +39,7 @@ set_deadline (void *opaque, uint64_t deadline_ns)
 unsigned
 hctx_nr_timers (unsigned nr_requests)
 {
-  return nr_requests + 6; /* scan, rerun, run, age, share, kick */
+  return nr_requests + 7; /* scan, rerun, run, age, share, kick, abort */
 }
 
 int
@@ -78,6 +78,7 @@ hctx_init (struct blkmq_hctx *h, enum loop_kind loop_kind,
   timer_init (&h->age_timer, TIMER_RUN);
   timer_init (&h->share_timer, TIMER_RUN);
   timer_init (&h->kick_timer, TIMER_KICK);
+  timer_init (&h->abort_timer, TIMER_ABORT);
 
   pthread_mutex_init (&h->lock, NULL);
   r = timer_heap_init (&h->heap, hctx_nr_timers (hctx_pool (h)->depth));
@@ -247,6 +248,9 @@ fire (struct thread_slot *slot, struct blkmq_hctx *h, struct timer *timer,
     break;
   case TIMER_KICK:
     requeue_kick (h);
+    break;
+  case TIMER_ABORT:
+    timeout_ask_aborted (h);
     break;
   }
 }

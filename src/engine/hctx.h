@@ -146,6 +146,7 @@ struct blkmq_hctx {
   struct timer age_timer;   /* a lower class has waited for long enough */
   struct timer share_timer; /* others may have gone idle since */
   struct timer kick_timer;
+  struct timer abort_timer;
 
   /* What its requests did in pools that count for several, or are gone. */
   _Atomic uint64_t ios[BLKMQ_NR_OPS], bytes[BLKMQ_NR_OPS];

@@ -43,6 +43,7 @@ struct stack {
   unsigned nr_levels;
   unsigned nr_open;                /* from the bottom */
   unsigned first;                  /* that takes part */
+  const char *failed_layer;        /* in the last init_hctx, if one has */
   struct level levels[MAX_LEVELS]; /* from top to bottom */
 };
 
@@ -198,6 +199,17 @@ stack_timeout (struct blkmq_request *rq, blkmq_token token)
   return ops->timeout != NULL ? ops->timeout (rq, token) : BLKMQ_TIMEOUT_RESET;
 }
 
+static bool
+stack_abort (struct blkmq_request *rq, blkmq_token token)
+{
+  const struct stack *stack = stack_of (rq);
+  unsigned index
+      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
+  const struct blkmq_driver *ops = show (stack, rq, index);
+
+  return ops->abort != NULL && ops->abort (rq, token);
+}
+
 /* ---- set-up and take-down ---- */
 
 /* From top to bottom, so that nothing comes down any more to who has stopped.
@@ -228,8 +240,9 @@ exit_hctx_below (const struct stack *stack, struct blkmq_hctx *hctx,
 static int
 stack_init_hctx (struct blkmq_hctx *hctx, void *opaque, unsigned index)
 {
-  const struct stack *stack = opaque;
+  struct stack *stack = opaque;
 
+  stack->failed_layer = NULL;
   for (unsigned i = stack->nr_levels; i-- > 0;) {
     const struct level *level = &stack->levels[i];
     int r = 0;
@@ -237,6 +250,8 @@ stack_init_hctx (struct blkmq_hctx *hctx, void *opaque, unsigned index)
     if (level->ops->init_hctx != NULL)
       r = level->ops->init_hctx (hctx, level->data, index);
     if (r < 0) {
+      if (i < stack->nr_levels - 1)
+        stack->failed_layer = level->ops->name;
       exit_hctx_below (stack, hctx, index, i);
       return r;
     }
@@ -351,6 +366,7 @@ make_ops (struct stack *stack)
     .map_queues = stack_map_queues,
     .complete = stack_complete,
     .timeout = stack_timeout,
+    .abort = stack_abort,
     .stop = stack_stop,
     .init_hctx = stack_init_hctx,
     .exit_hctx = stack_exit_hctx,
@@ -439,6 +455,15 @@ const char *
 stack_layer_name (const struct stack *stack, unsigned index)
 {
   return index + 1 < stack->nr_levels ? stack->levels[index].ops->name : NULL;
+}
+
+int
+stack_hctx_error (const struct stack *stack, int r, struct text *text)
+{
+  if (stack->failed_layer != NULL)
+    text_add (text, "%s: ", stack->failed_layer);
+  text_add (text, "%s", strerror (-r));
+  return r;
 }
 
 bool

@@ -33,6 +33,11 @@ const struct blkmq_driver *stack_driver (const struct stack *stack);
 /* Of the layers, from the top; NULL: there are no more. */
 const char *stack_layer_name (const struct stack *stack, unsigned index);
 
+/* The last init_hctx has failed with R, which is returned: whose fault it was
+ * if a layer's, and what. */
+struct text;
+int stack_hctx_error (const struct stack *stack, int r, struct text *text);
+
 /* Have both the same levels? */
 bool stack_is_alike (const struct stack *a, const struct stack *b);
 

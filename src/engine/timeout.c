@@ -190,3 +190,46 @@ timeout_scan (struct blkmq_hctx *h)
   }
   timer_arm (&h->heap, &h->scan_timer, next_ns, 0);
 }
+
+/* R of H, if the driver has what was aborted: ask it.  True: it must be asked
+ * later. */
+static bool
+ask_aborted (struct blkmq_hctx *h, struct request *r)
+{
+  uint64_t word = atomic_load_explicit (&r->word, memory_order_acquire);
+  blkmq_token token = name_make (word, h->index, r->tag);
+
+  yield_point ("ask aborted");
+  if (word_state (word) != WORD_IN_FLIGHT
+      || (word & (WORD_HELD | WORD_ENDED)) != (WORD_HELD | WORD_ENDED)
+      || request_hctx (r) != h)
+    return false;
+  if (thread_any_queueing (r))
+    return true;
+  /* With the reference all this is of this life for certain. */
+  if (!request_try_get (r, token))
+    return false;
+  if (request_hctx (r) == h
+      && atomic_load_explicit (&r->cause, memory_order_relaxed)
+             == BLKMQ_CAUSE_ABORT
+      && request_token_is_alive (r, token) && h->driver->abort (&r->rq, token)
+      && request_take_back (r, token, BLKMQ_CAUSE_ABORT, BLKMQ_STS_ABORTED))
+    hctx_gave_back (h);
+  request_put (r);
+  return false;
+}
+
+void
+timeout_ask_aborted (struct blkmq_hctx *h)
+{
+  struct request_pool *pool = hctx_pool (h);
+  bool again = false;
+
+  if (atomic_load (&h->flags) & HCTX_REMOVED)
+    return;
+  for_each_taken (tag, pool) again
+      |= ask_aborted (h, pool_request (pool, (unsigned)tag));
+  if (again)
+    timer_arm (&h->heap, &h->abort_timer, clock_now_ns (h->clock) + RESCAN_NS,
+               0);
+}

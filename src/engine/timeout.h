@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * timeout.h: io_timeout.  One scan timer an hctx finds the requests that have
- * been in flight for too long, and asks whoever holds them.
+ * been in flight for too long, and asks whoever holds them; another one those
+ * that were aborted.
  */
 
 #ifndef BLKMQ_ENGINE_TIMEOUT_H
@@ -33,5 +34,17 @@ timeout_arm_scan (struct blkmq_hctx *h)
 
 /* The scan timer has fired.  The hctx's loop. */
 void timeout_scan (struct blkmq_hctx *h);
+
+/* A request of H was aborted while the driver had it: have it asked soon.  Any
+ * thread. */
+static inline void
+timeout_arm_abort (struct blkmq_hctx *h)
+{
+  if (h->driver->abort != NULL)
+    timer_arm (&h->heap, &h->abort_timer, clock_now_ns (h->clock), 0);
+}
+
+/* That timer has fired.  The hctx's loop. */
+void timeout_ask_aborted (struct blkmq_hctx *h);
 
 #endif /* BLKMQ_ENGINE_TIMEOUT_H */

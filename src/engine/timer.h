@@ -23,6 +23,7 @@ enum timer_kind {
   TIMER_RUN,     /* dispatch again: by now something may have aged, or others
                   * have gone idle */
   TIMER_KICK,    /* take back what a driver has set aside */
+  TIMER_ABORT,   /* ask the driver for what was aborted */
 };
 
 struct timer {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/config.h"
 #include "engine/elevator.h"
 #include "engine/update.h"
 
@@ -186,13 +187,17 @@ static int
 init_driver_locked (struct update *update, struct blkmq_disk *disk,
                     struct blkmq_error *error)
 {
+  struct text text;
+
   for (unsigned i = update->old_nr_hw_queues; i < update->nr_hw_queues; i++) {
     int r = hctx_init_driver (disk_hctx (disk, i));
 
-    if (r < 0)
-      return error_set (
-          error, r, "submit_queues=%u poll_queues=%u: setting up hctx %u: %s",
-          update->submit_queues, update->nr_poll_queues, i, strerror (-r));
+    if (r < 0) {
+      text = text_begin_error (error);
+      text_add (&text, "submit_queues=%u poll_queues=%u: setting up hctx %u: ",
+                update->submit_queues, update->nr_poll_queues, i);
+      return stack_hctx_error (disk->stack, r, &text);
+    }
   }
   return 0;
 }
