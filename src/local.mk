@@ -114,6 +114,15 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/table.c \
 	src/layers/badblocks.c \
 	src/layers/delay.c \
+	src/layers/fault.c \
+	src/layers/fault.h \
+	src/layers/fault-held.c \
+	src/layers/fault-list.c \
+	src/layers/fault-print.c \
+	src/layers/fault-rule.c \
+	src/layers/fault-setup.c \
+	src/layers/fault-string.c \
+	src/layers/fault-when.c \
 	src/layers/layers.h \
 	src/layers/ranges.c \
 	src/layers/ranges.h \

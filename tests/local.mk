@@ -89,6 +89,8 @@ unit_tests = \
 	tests/unit/test-dispatch \
 	tests/unit/test-elevator \
 	tests/unit/test-exports \
+	tests/unit/test-fault \
+	tests/unit/test-fault-rules \
 	tests/unit/test-flush \
 	tests/unit/test-flush-model \
 	tests/unit/test-freeze \
@@ -162,6 +164,10 @@ tests_unit_test_exports_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create \
 	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=reallocarray \
 	-Wl,--wrap=aligned_alloc -Wl,--wrap=strdup -Wl,--wrap=getrandom
 tests_unit_test_exports_LDADD = src/libblkmq-front.la $(harness_libs)
+tests_unit_test_fault_CFLAGS = $(unit_cflags)
+tests_unit_test_fault_LDADD = $(harness_libs)
+tests_unit_test_fault_rules_CFLAGS = $(unit_cflags)
+tests_unit_test_fault_rules_LDADD = $(harness_libs)
 tests_unit_test_flush_CFLAGS = $(unit_cflags)
 tests_unit_test_flush_LDADD = $(harness_libs)
 tests_unit_test_flush_model_CFLAGS = $(unit_cflags)
@@ -297,6 +303,7 @@ shell_tests = \
 	tests/shell/test-dump-plugin-callbacks.sh \
 	tests/shell/test-exports.sh \
 	tests/shell/test-exports-shared-tags.sh \
+	tests/shell/test-fault-rules.sh \
 	tests/shell/test-filter-blocksize-policy.sh \
 	tests/shell/test-filter-cow.sh \
 	tests/shell/test-filter-delay.sh \

@@ -12,6 +12,8 @@
 
 #include "blkmq-driver.h"
 
+extern const struct blkmq_driver blkmq_layer_fault_bus;
+extern const struct blkmq_driver blkmq_layer_fault_media;
 extern const struct blkmq_driver blkmq_layer_delay_bus;
 extern const struct blkmq_driver blkmq_layer_delay_media;
 extern const struct blkmq_driver blkmq_layer_badblocks;

@@ -10,9 +10,11 @@
 #include "layers.h"
 
 const struct blkmq_driver *const blkmq_layers[] = {
-  &blkmq_layer_throttle,
-  &blkmq_layer_delay_bus,
-  &blkmq_layer_delay_media,
-  &blkmq_layer_badblocks,
+  &blkmq_layer_throttle,    /* bus: what was asked for */
+  &blkmq_layer_fault_bus,   /* bus */
+  &blkmq_layer_delay_bus,   /* bus */
+  &blkmq_layer_fault_media, /* media: what reaches the driver */
+  &blkmq_layer_delay_media, /* media */
+  &blkmq_layer_badblocks,   /* the medium itself */
   NULL,
 };

@@ -285,6 +285,7 @@ static const char *const modes[][7] = {
   { "poll_queues", "2", "submit_queues", "2", "irqmode", "timer", NULL },
   { "scheduler", "mq-deadline", "hw_queue_depth", "4", NULL },
   { "delay_write", "1us", "media_delay_read", "1us", NULL },
+  { "requeue", "1,10,0,-1", "fault", "at=media,every=7,delay=1us", NULL },
 };
 #define NR_MODES (sizeof modes / sizeof modes[0])
 

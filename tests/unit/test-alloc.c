@@ -253,6 +253,14 @@ START_TEST (test_timer_allocates_nothing)
 }
 END_TEST
 
+START_TEST (test_faults_allocate_nothing)
+{
+  run_without_allocating (
+      "null", KEYS "requeue=1,10,0,-1 fault=every=3,delay=1us;at=media,every=2,"
+                   "delay=1us");
+}
+END_TEST
+
 /* ---- the rare ways: BUSY, requeue, timeout, abort ---- */
 
 static enum blkmq_queue_result
@@ -321,6 +329,7 @@ make_suite (void)
   tcase_add_test (tcase, test_null_driver_allocates_nothing);
   tcase_add_test (tcase, test_softirq_allocates_nothing);
   tcase_add_test (tcase, test_timer_allocates_nothing);
+  tcase_add_test (tcase, test_faults_allocate_nothing);
   tcase_add_test (tcase, test_rare_ways_allocate_nothing);
   return suite;
 }

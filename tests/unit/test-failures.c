@@ -316,6 +316,7 @@ START_TEST (test_failed_alloc_of_a_disk_leaves_nothing_behind)
     "submit_queues=2 hw_queue_depth=5 shared_tag_bitmap=1",
     "submit_queues=2 hw_queue_depth=5 delay_read=1us media_delay_read=1us",
     "submit_queues=2 hw_queue_depth=5 badblocks=+2000-2000,+1990-1990",
+    "submit_queues=2 hw_queue_depth=5 fault=op=trim;at=media,op=trim",
   };
 
   for (size_t i = 0; i < NR (keys); i++) {

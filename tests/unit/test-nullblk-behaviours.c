@@ -27,6 +27,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "blkmq-control.h"
 #include "harness.h"
 
 #define NR_IOS 600
@@ -200,6 +201,90 @@ START_TEST (test_a_tenth_of_the_requests_is_requeued)
 }
 END_TEST
 
+/* ---- the same by the keys that null_blk has for it ---- */
+
+static uint64_t
+nr_requests (const struct blkmq_stats *stats)
+{
+  return stats->ios[BLKMQ_OP_READ] + stats->ios[BLKMQ_OP_WRITE];
+}
+
+START_TEST (test_half_of_the_requests_time_out_as_timeout_says)
+{
+  static const char *const strings[] = {
+    "hw_queue_depth=8 io_timeout=100 timeout=1,50,0,-1",
+    "hw_queue_depth=8 io_timeout=100 timeout=2,100,0,-1",
+  };
+  bool is_exact = _i % 2;
+  struct faulty faulty = { .percent = 0 };
+  struct test_io *ios = calloc (NR_IOS, sizeof *ios);
+  struct blkmq_stats stats;
+  struct bed *bed;
+  unsigned nr_rounds = 0;
+
+  ck_assert_ptr_nonnull (ios);
+  bed = submit_all (&faulty, with (settings[_i / 2], strings[is_exact]),
+                    script_completes_inside, NULL, ios);
+  while (nr_with (ios, BLKMQ_STS_OK) + nr_with (ios, BLKMQ_STS_TIMEOUT)
+         < NR_IOS) {
+    bed_pass (bed, 20 * MS);
+    ck_assert_uint_le (++nr_rounds, NR_IOS * 10);
+  }
+  stats = bed_stats (bed);
+  ck_assert_uint_eq (nr_requests (&stats), NR_IOS - stats.merges);
+  ck_assert_uint_gt (stats.timeouts_done, 0);
+  if (is_exact)
+    ck_assert_uint_eq (stats.timeouts_done, nr_requests (&stats) / 2);
+  ck_assert_uint_eq (stats.errors[BLKMQ_STS_TIMEOUT], stats.timeouts_done);
+  ck_assert_uint_eq (bed->script.nr_issues,
+                     nr_requests (&stats) - stats.timeouts_done);
+  ck_assert_uint_ge (nr_with (ios, BLKMQ_STS_TIMEOUT), stats.timeouts_done);
+  ck_assert_uint_eq (stats.stale_tokens, 0);
+  bed_check_idle (bed);
+  bed_stop (bed);
+  free (ios);
+}
+END_TEST
+
+START_TEST (test_a_tenth_of_the_requests_is_requeued_as_requeue_says)
+{
+  static const char *const strings[] = {
+    "hw_queue_depth=8 requeue=1,10,0,-1",
+    "hw_queue_depth=8 requeue=10,100,0,-1",
+  };
+  bool is_exact = _i % 2;
+  struct faulty faulty = { .percent = 0 };
+  struct test_io *ios = calloc (NR_IOS, sizeof *ios);
+  struct blkmq_stats stats;
+  unsigned nr_rounds = 0;
+  struct bed *bed;
+
+  ck_assert_ptr_nonnull (ios);
+  bed = submit_all (&faulty, with (settings[_i / 2], strings[is_exact]),
+                    script_completes_inside, NULL, ios);
+  while (nr_with (ios, BLKMQ_STS_OK) < NR_IOS) {
+    bed_pass (bed, 3 * MS);
+    ck_assert_uint_le (++nr_rounds, NR_IOS);
+  }
+  stats = bed_stats (bed);
+  ck_assert_uint_eq (nr_requests (&stats), NR_IOS - stats.merges);
+  /* In turn, and a refusal first. */
+  ck_assert_uint_gt (stats.requeues, 0);
+  ck_assert_uint_le (stats.requeues, stats.busy);
+  ck_assert_uint_le (stats.busy, stats.requeues + 1);
+  /* What comes back is another call. */
+  if (is_exact)
+    ck_assert_uint_eq (stats.busy + stats.requeues,
+                       (nr_requests (&stats) + stats.busy + stats.requeues)
+                           / 10);
+  ck_assert_uint_eq (bed->script.nr_issues, nr_requests (&stats));
+  ck_assert_uint_eq (stats.stale_tokens, 0);
+  bed_check_idle (bed);
+  bed_stop (bed);
+  free (ios);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ */
 /* Counters                                                                  */
 
@@ -310,6 +395,48 @@ START_TEST (test_init_hctx_fails_midway_under_load)
 }
 END_TEST
 
+/* The same by the key, which is changed meanwhile. */
+START_TEST (test_init_hctx_fails_midway_as_init_hctx_says)
+{
+  enum { NR_THREADS = 2, MOST = 5 };
+  struct bed *bed = bed_alloc ();
+  struct load load = { .bed = bed };
+  pthread_t threads[NR_THREADS];
+  struct blkmq_error error;
+
+  bed->script.max_hctxs = MOST;
+  bed->script.depth = 64;
+  bed->script.on_queue = script_completes_inside;
+  bed_open_threads (bed, with (settings[_i], "hw_queue_depth=4 live=1"));
+  for (unsigned i = 0; i < NR_THREADS; i++)
+    threads[i] = thread_start (loads, &load);
+  for (unsigned n = 2; n <= MOST; n++) {
+    unsigned seen = load.nr_done;
+    char string[32], number[4];
+    struct blkmq_setting fails = { "init_hctx", string },
+                         more = { "submit_queues", number };
+
+    snprintf (string, sizeof string, "1,100,%u,1", n - 2);
+    snprintf (number, sizeof number, "%d", MOST);
+    require (blkmq_disk_set (bed->disk, &fails, 1, &error) == 0);
+    require (blkmq_disk_set (bed->disk, &more, 1, &error) == -ENOMEM);
+    require (strstr (error.message, "fault: Cannot allocate") != NULL);
+    require (blkmq_disk_nr_hw_queues (bed->disk) == 1);
+    require (bed->script.nr_init_hctxs == 1);
+    await (load.nr_done > seen);
+    require (blkmq_disk_set (bed->disk, &more, 1, &error) == 0);
+    require (bed->script.nr_init_hctxs == MOST);
+    seen = load.nr_done;
+    await (load.nr_done > seen);
+    require (update_queues (bed->disk, 1, 0, NULL) == 0);
+  }
+  load.stop = true;
+  for (unsigned i = 0; i < NR_THREADS; i++)
+    thread_join (threads[i]);
+  bed_stop (bed);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ */
 /* Signals                                                                   */
 
@@ -386,6 +513,12 @@ main (void)
                        NR (settings));
   tcase_add_loop_test (tcase, test_a_tenth_of_the_requests_is_requeued, 0,
                        NR (settings));
+  tcase_add_loop_test (tcase,
+                       test_half_of_the_requests_time_out_as_timeout_says, 0,
+                       2 * NR (settings));
+  tcase_add_loop_test (tcase,
+                       test_a_tenth_of_the_requests_is_requeued_as_requeue_says,
+                       0, 2 * NR (settings));
 
   tcase = harness_case (suite, "counters");
   tcase_add_loop_test (tcase, test_in_flight_counts_reads_and_writes, 0,
@@ -393,6 +526,8 @@ main (void)
 
   tcase = harness_case (suite, "queues");
   tcase_add_loop_test (tcase, test_init_hctx_fails_midway_under_load, 0,
+                       NR (settings));
+  tcase_add_loop_test (tcase, test_init_hctx_fails_midway_as_init_hctx_says, 0,
                        NR (settings));
 
   tcase = harness_case (suite, "signals");
