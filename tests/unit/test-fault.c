@@ -1001,6 +1001,59 @@ START_TEST (test_deletion_and_removal_race)
 }
 END_TEST
 
+/* Held up in the end_io of the first that the deletion lets go. */
+static void
+passes_gate (struct test_io *t)
+{
+  gate_pass (t->opaque);
+}
+
+static void *
+deletes (void *opaque)
+{
+  delete (opaque, 1);
+  return NULL;
+}
+
+static void *
+removes (void *opaque)
+{
+  blkmq_disk_remove (((struct bed *)opaque)->disk);
+  return NULL;
+}
+
+START_TEST (test_stop_waits_for_who_is_letting_go)
+{
+  struct bed *bed = start ("fault=hang nomerges=1");
+  struct gate gate = GATE_INITIALIZER;
+  struct test_io first, second;
+  pthread_t deleter, remover;
+
+  test_io_init (&first, bed, BLKMQ_OP_READ, 0);
+  first.on_end = passes_gate;
+  first.opaque = &gate;
+  blkmq_submit (bed->submitter, &first.io);
+  test_io_submit (&second, bed, 1);
+  /* No loop turns: it is answered when it is let go. */
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &first.io), 1);
+  deleter = thread_start (deletes, bed);
+  gate_await_arrival (&gate, 1);
+  remover = thread_start (removes, bed);
+  for (unsigned n = 0; n < 500; n++) {
+    ck_assert_uint_eq (bed->script.nr_stops, 0);
+    await_pause ();
+  }
+  gate_open (&gate);
+  thread_join (deleter);
+  thread_join (remover);
+  assert_ended (&first, BLKMQ_STS_ABORTED);
+  assert_ended (&second, BLKMQ_STS_OFFLINE);
+  ck_assert_uint_eq (bed->script.nr_stops, 1);
+  ck_assert_uint_eq (bed_stats (bed).stale_tokens, 0);
+  bed_stop (bed);
+}
+END_TEST
+
 int
 main (void)
 {
@@ -1054,5 +1107,6 @@ main (void)
   tcase_add_test (tcase, test_rules_come_and_go_under_load);
   tcase_add_test (tcase, test_deletion_abort_and_timeout_race);
   tcase_add_test (tcase, test_deletion_and_removal_race);
+  tcase_add_test (tcase, test_stop_waits_for_who_is_letting_go);
   return harness_main (suite);
 }
