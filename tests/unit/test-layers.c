@@ -29,6 +29,7 @@ struct layer {
                                     struct blkmq_request *rq,
                                     enum blkmq_status status);
   enum blkmq_timeout_result timeout_answer;
+  bool abort_answer;
   blkmq_token token; /* of the last issue */
   struct blkmq_request *rq;
   int fail_init_hctx, fail_open;
@@ -185,6 +186,16 @@ layer_timeout (struct blkmq_request *rq, blkmq_token token)
   return layer->timeout_answer;
 }
 
+static bool
+layer_abort (struct blkmq_request *rq, blkmq_token token)
+{
+  struct layer *layer = layer_of (rq);
+
+  require (token == layer->token);
+  note (layer, "abort");
+  return layer->abort_answer;
+}
+
 static bool are_wanted;
 
 static bool
@@ -200,7 +211,7 @@ is_wanted (const struct blkmq_config *config)
     .stop = stop_layer, .init_hctx = layer_init_hctx,                          \
     .exit_hctx = layer_exit_hctx, .init_request = layer_init_request,          \
     .exit_request = layer_exit_request, .queue_rq = layer_queue_rq,            \
-    .complete = layer_complete, .timeout = layer_timeout                       \
+    .complete = layer_complete, .timeout = layer_timeout, .abort = layer_abort \
   }
 
 static const struct blkmq_driver upper_ops = LAYER (open_upper);
@@ -596,6 +607,85 @@ START_TEST (test_timeout_asks_the_level_that_has_it)
 }
 END_TEST
 
+START_TEST (test_abort_asks_the_level_that_has_it)
+{
+  struct bed *bed = start_layers ("hw_queue_depth=2");
+  struct test_io t[2];
+
+  /* The driver has no such op, and keeps what it has. */
+  test_io_submit (&t[0], bed, 0);
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &t[0].io), 1);
+  bed_turn (bed);
+  check_events ("u:queue l:queue");
+  assert_not_ended (&t[0]);
+
+  lower.on_queue = keeps_it;
+  test_io_submit (&t[1], bed, 1);
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &t[1].io), 1);
+  bed_turn (bed);
+  check_events ("u:queue l:queue l:abort");
+  assert_not_ended (&t[1]);
+  ck_assert_int_eq (blkmq_complete (lower.rq, lower.token, BLKMQ_STS_OK), 0);
+  assert_ended (&t[1], BLKMQ_STS_ABORTED);
+  issue_complete (&bed->script, 0, BLKMQ_STS_OK);
+  assert_ended (&t[0], BLKMQ_STS_ABORTED);
+
+  events[0] = '\0';
+  lower.abort_answer = true;
+  test_io_submit (&t[1], bed, 1);
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &t[1].io), 1);
+  bed_turn (bed);
+  check_events ("u:queue l:queue l:abort");
+  assert_ended (&t[1], BLKMQ_STS_ABORTED);
+  ck_assert_uint_eq (bed_stats (bed).timeouts, 0);
+  bed_stop (bed);
+}
+END_TEST
+
+static struct gate in_queue = GATE_INITIALIZER;
+
+static enum blkmq_queue_result
+keeps_it_at_the_gate (struct layer *layer, struct blkmq_hctx *hctx,
+                      struct blkmq_request *rq, blkmq_token token)
+{
+  gate_pass (&in_queue);
+  return BLKMQ_QUEUED;
+}
+
+static void *
+submits (void *opaque)
+{
+  struct test_io *t = opaque;
+
+  blkmq_submit (t->bed->submitter, &t->io);
+  return NULL;
+}
+
+/* Nobody is asked for what is still being taken; and it is not forgotten. */
+START_TEST (test_abort_waits_for_queue_rq_before_it_asks)
+{
+  struct bed *bed = start_layers ("");
+  pthread_t thread;
+  struct test_io t;
+
+  lower.on_queue = keeps_it_at_the_gate;
+  lower.abort_answer = true;
+  test_io_init (&t, bed, BLKMQ_OP_READ, 0);
+  thread = thread_start (submits, &t);
+  gate_await_arrival (&in_queue, 1);
+  ck_assert_uint_eq (blkmq_abort_io (bed->submitter, &t.io), 1);
+  bed_pass (bed, 100 * MS);
+  check_events ("u:queue l:queue");
+  gate_open (&in_queue);
+  thread_join (thread);
+  bed_pass (bed, 100 * MS);
+  check_events ("l:abort");
+  assert_ended (&t, BLKMQ_STS_ABORTED);
+  bed_check_idle (bed);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_set_up_from_below_and_taken_down_from_above)
 {
   struct bed *bed = bed_start ("submit_queues=2 hw_queue_depth=3");
@@ -713,6 +803,8 @@ make_suite (void)
   tcase = harness_case (suite, "life");
   tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_test (tcase, test_timeout_asks_the_level_that_has_it);
+  tcase_add_test (tcase, test_abort_asks_the_level_that_has_it);
+  tcase_add_test (tcase, test_abort_waits_for_queue_rq_before_it_asks);
   tcase_add_test (tcase, test_set_up_from_below_and_taken_down_from_above);
   tcase_add_test (tcase, test_failing_set_up_takes_down_what_was_set_up);
   tcase_add_test (tcase, test_limits_stack);
