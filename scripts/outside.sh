@@ -9,7 +9,7 @@ declared_symbols ()
 {
   # A macro's text is no declaration.
   sed -e ':join; /\\$/ { N; s/\\\n/ /; b join' -e '}' -e '/^#/d' \
-    "$top"/src/blkmq{,-driver}.h | tr '\n' ' ' |
+    "$top"/src/blkmq{,-control,-driver}.h | tr '\n' ' ' |
     grep -oE 'BLKMQ_PUBLIC [^;]*;' |
     sed -E 's/^[^(]*[^a-z0-9_](blkmq_[a-z0-9_]+) \(.*/\1/' | LC_ALL=C sort
 }
@@ -30,7 +30,7 @@ kept_symbols ()
 # The names of the public headers' inline functions.
 inline_functions ()
 {
-  grep -hA 1 '^static inline' "$top"/src/blkmq{,-driver}.h |
+  grep -hA 1 '^static inline' "$top"/src/blkmq{,-control,-driver}.h |
     grep -oE '^blkmq_[a-z0-9_]+'
 }
 
