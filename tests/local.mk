@@ -11,7 +11,10 @@ AM_TESTS_ENVIRONMENT = \
 	BLKMQ_PLUGIN='$(abs_top_builddir)/nbdkit-blkmq-plugin.so'; \
 	BLKMQ_NBDREQ='$(abs_top_builddir)/tests/nbd/nbdreq'; \
 	BLKMQ_PREFILL='$(abs_top_builddir)/tests/nbd/.libs/nbdkit-prefill-filter.so'; \
-	export BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL;
+	BLKMQ_CTL='$(abs_top_builddir)/blkmqctl'; \
+	BLKMQ_PEER='$(abs_top_builddir)/tests/blkmqctl/peer'; \
+	export BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL \
+	  BLKMQ_CTL BLKMQ_PEER;
 
 # ---- everything at once, at random ----
 
@@ -30,7 +33,22 @@ tests_stress_stress_LDADD = src/libblkmq-engine.la
 check_PROGRAMS += $(stress_program)
 TESTS += $(stress_program)
 
+# ---- blkmqctl against a scripted peer ----
+
+check_PROGRAMS += tests/blkmqctl/peer
+tests_blkmqctl_peer_SOURCES = tests/blkmqctl/peer.c
+
 if HAVE_CHECK
+
+# What it computes and lays out.
+blkmqctl_test = tests/blkmqctl/test-blkmqctl
+tests_blkmqctl_test_blkmqctl_SOURCES = tests/blkmqctl/test-blkmqctl.c
+tests_blkmqctl_test_blkmqctl_CFLAGS = \
+	$(AM_CFLAGS) $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
+tests_blkmqctl_test_blkmqctl_LDADD = \
+	src/blkmqctl/libblkmqctl.la $(CHECK_LIBS)
+check_PROGRAMS += $(blkmqctl_test)
+TESTS += $(blkmqctl_test)
 
 # Drivers that are for tests only.
 check_LTLIBRARIES += tests/libtestdrivers.la
