@@ -13,7 +13,7 @@ bootstrap ()
   local file made
   for made in configure Makefile.in build-aux/ltmain.sh; do
     [ -e "$top/$made" ] || made=missing
-    for file in "$top"/{configure.ac,Makefile.am,*/local.mk}; do
+    for file in "$top"/{configure.ac,Makefile.am,*/local.mk,src/*/local.mk}; do
       if [ "$file" -nt "$top/$made" ]; then
         logged "$1" autoreconf -fi "$top"
         # Some are left alone when nothing in them changes.
@@ -50,15 +50,16 @@ build_tree ()
   build_seconds=$((SECONDS - begin))
 }
 
-# built_file plugin|lib [DIR]: its path.
+# built_file plugin|lib|blkmqctl [DIR]: its path.
 built_file ()
 {
   local name file
   case $1 in
     plugin) name='nbdkit-blkmq-plugin.so' ;;
     lib) name=libblkmq.so ;;
+    blkmqctl) name=blkmqctl ;;
   esac
-  for file in "$top/${2-build}"/{,plugin/,src/}.libs/"$name"; do
+  for file in "$top/${2-build}"/{{,plugin/,src/}.libs/,}"$name"; do
     if [ -e "$file" ]; then
       printf '%s\n' "$file"
       return

@@ -360,6 +360,17 @@ dist_check_SCRIPTS += $(shell_tests) $(man_tests)
 EXTRA_DIST += tests/shell/functions.sh
 TESTS += $(shell_tests) $(man_tests)
 
+blkmqctl_tests = \
+	tests/blkmqctl/test-completion.sh \
+	tests/blkmqctl/test-examples.sh \
+	tests/blkmqctl/test-exit-status.sh \
+	tests/blkmqctl/test-live.sh \
+	tests/blkmqctl/test-requests.sh \
+	tests/blkmqctl/test-top.sh
+dist_check_SCRIPTS += $(blkmqctl_tests)
+EXTRA_DIST += tests/blkmqctl/functions.sh
+TESTS += $(blkmqctl_tests)
+
 # A filter that fills a disk before the filters above it see it.
 check_LTLIBRARIES += tests/nbd/nbdkit-prefill-filter.la
 tests_nbd_nbdkit_prefill_filter_la_SOURCES = tests/nbd/nbdkit-prefill-filter.c

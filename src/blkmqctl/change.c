@@ -68,7 +68,7 @@ add_fault (struct ctl *ctl)
   status = ctl_call (ctl, "fault-add", arguments, &result);
   if (status != CTL_DONE)
     return status;
-  status = ctl_unpack (ctl, result, "{s:I}", "id", &id);
+  status = ctl_unpack (ctl, result, "{s:I}", "fault", &id);
   if (status == CTL_DONE && ctl->json)
     ctl_print_json (result);
   else if (status == CTL_DONE)

@@ -178,8 +178,12 @@ connect_to (struct client *client, int timeout_ms)
 static enum ctl_status
 check_greeting (struct client *client, json_t *greeting)
 {
-  const char *version;
+  const char *version, *message;
   int protocol;
+
+  /* There may be no place for one more client. */
+  if (json_unpack (greeting, "{s:{s:s}}", "error", "message", &message) == 0)
+    return client_fail (client, CTL_LOST, "%s: %s", client->path, message);
 
   if (json_unpack (greeting, "{s:s, s:i}", "blkmq", &version, "protocol",
                    &protocol)
@@ -288,7 +292,7 @@ take_answer (struct client *client, json_t *answer, json_t **result)
   json_t *id = json_object_get (answer, "id");
   bool known = json_is_integer (id) && json_integer_value (id) == client->id;
   enum ctl_status status;
-  const char *message;
+  const char *message, *error;
   int ok;
 
   status = client_unpack (client, answer, "{s:b}", "ok", &ok);
@@ -298,8 +302,9 @@ take_answer (struct client *client, json_t *answer, json_t **result)
     return client_fail (client, CTL_PROTOCOL, "%s: an answer to something else",
                         client->path);
   if (!ok) {
-    status = client_unpack (client, answer, "{s:{s:s}}", "error", "message",
-                            &message);
+    status = client_unpack (client, answer, "{s:{s:s, s:s}}", "error",
+                            "message", &message, "errno", &error);
+    client->too_long = status == CTL_DONE && strcmp (error, "EMSGSIZE") == 0;
     return status != CTL_DONE
                ? status
                : client_fail (client, CTL_REFUSED, "%s", message);

@@ -33,6 +33,7 @@ struct client {
   json_int_t id; /* of the latest request */
   char *command; /* its command */
   char *error;   /* why the latest call did not return CTL_DONE */
+  bool too_long; /* it was refused because the answer would be too long */
 };
 
 /* Connect to the socket at PATH and read the greeting, for up to TIMEOUT_MS

@@ -133,8 +133,9 @@ read_bucket (struct reader *reader, json_t *pair)
   return 0;
 }
 
-/* Operations that had no request are not there; one that this program does not
- * know is left out, as its place may be taken by another such. */
+/* Operations that had no request are not there, and buckets only if they were
+ * asked for.  An operation that this program does not know is left out, as its
+ * place may be taken by another such. */
 static int
 read_latency (struct reader *reader, json_t *in, struct sample_counters *to)
 {
@@ -152,7 +153,7 @@ read_latency (struct reader *reader, json_t *in, struct sample_counters *to)
     enum sample_op op = op_of_name (name);
     json_t *buckets = json_object_get (of_op, "buckets");
 
-    if (op == SAMPLE_OTHER)
+    if (op == SAMPLE_OTHER || buckets == NULL)
       continue;
     if (!json_is_array (buckets))
       return wrong (reader, "buckets");

@@ -53,7 +53,8 @@ struct sample {
   char *errors; /* "timeout 3, ioerr 2", "" without any; of all hctxs */
 };
 
-/* Take a sample out of the result of "stats" with buckets.  0, or -1 and
+/* Take a sample out of the result of "stats", which without buckets makes no
+ * percentiles.  0, or -1 and
  * *ERROR, which is the caller's, says what is wrong; the sample is then
  * empty. */
 int sample_read (struct sample *sample, json_t *stats, char **error);

@@ -26,12 +26,20 @@ struct key {
 static enum ctl_status
 read_key (struct ctl *ctl, json_t *json, struct key *key)
 {
+  json_t *default_value, *unit; /* may be null */
+  enum ctl_status status;
+
   *key = (struct key){ 0 };
-  return ctl_unpack (ctl, json, "{s:s, s:s, s:s?, s:b, s:s, s:s?, s:s, s:s}",
-                     "key", &key->name, "value", &key->value, "default",
-                     &key->default_value, "live", &key->live, "type",
-                     &key->type, "unit", &key->unit, "allowed", &key->allowed,
-                     "help", &key->help);
+  status = ctl_unpack (ctl, json, "{s:s, s:s, s:o, s:b, s:s, s:o, s:s, s:s}",
+                       "key", &key->name, "value", &key->value, "default",
+                       &default_value, "live", &key->live, "type", &key->type,
+                       "unit", &unit, "allowed", &key->allowed, "help",
+                       &key->help);
+  if (status == CTL_DONE) {
+    key->default_value = json_string_value (default_value);
+    key->unit = json_string_value (unit);
+  }
+  return status;
 }
 
 /* The key of that name; -EINVAL is the server's to say, in its words. */
@@ -51,30 +59,54 @@ find_key (json_t *keys, const char *name)
   return NULL;
 }
 
+/* A bare number gets its unit.  The caller frees it. */
+static char *
+value_of (const struct key *key)
+{
+  bool bare = key->unit != NULL && strcmp (key->value, "0") != 0
+              && key->value[strspn (key->value, "0123456789")] == '\0';
+
+  if (*key->value == '\0')
+    return copy_text ("-");
+  return make_text ("%s%s%s", key->value, bare ? " " : "",
+                    bare ? key->unit : "");
+}
+
 static enum ctl_status
 print_keys (struct ctl *ctl, json_t *keys)
 {
   static const struct table_column columns[] = {
-    { "KEY", 0 },  { "VALUE", TABLE_CUT }, { "DEFAULT", TABLE_CUT },
+    { "KEY", 0 },  { "VALUE", TABLE_CUT }, { "", 0 },
     { "LIVE", 0 }, { "WHAT", TABLE_CUT },
   };
   struct table table = table_begin (columns, 5);
   enum ctl_status status = CTL_DONE;
+  bool any_changed = false;
   struct key key;
   json_t *json;
   size_t i;
 
   json_array_foreach (keys, i, json)
   {
+    bool changed;
+    char *value;
+
     status = read_key (ctl, json, &key);
     if (status != CTL_DONE)
       break;
-    table_add (&table, key.name, *key.value != '\0' ? key.value : "-",
-               key.default_value != NULL ? key.default_value : "-",
+    changed = key.default_value != NULL
+              && strcmp (key.value, key.default_value) != 0;
+    any_changed = any_changed || changed;
+    value = value_of (&key);
+    table_add (&table, key.name, value, changed ? "*" : "",
                key.live ? "yes" : "-", key.help);
+    free (value);
   }
-  if (status == CTL_DONE)
+  if (status == CTL_DONE) {
     table_print (&table, ctl_columns (), stdout);
+    if (any_changed)
+      puts ("* is not the default");
+  }
   table_free (&table);
   return status;
 }
@@ -121,7 +153,7 @@ print_disk (struct ctl *ctl, json_t *show)
   const char *name, *description, *driver, *scheduler, *seed;
   json_int_t size, block, transfer, segments, discard, zeroes;
   int submit_queues, poll_queues, depth, freezes;
-  int power, rotational, read_only, cache, fua;
+  int power = 1, rotational, read_only, cache, fua;
   char size_text[FORMAT_BYTES], block_text[FORMAT_BYTES];
   char transfer_text[FORMAT_BYTES], exact[FORMAT_BYTES];
   enum ctl_status status;
@@ -129,7 +161,7 @@ print_disk (struct ctl *ctl, json_t *show)
 
   status = ctl_unpack (
       ctl, show,
-      "{s:s, s:s, s:s, s:I, s:s, s:b, s:i, s:s,"
+      "{s:s, s:s, s:s, s:I, s:s, s?:b, s:i, s:s,"
       " s:{s:i, s:i, s:i}, s:{s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}}",
       "name", &name, "description", &description, "driver", &driver,
       "size_bytes", &size, "seed", &seed, "power", &power, "freezes", &freezes,
@@ -151,18 +183,19 @@ print_disk (struct ctl *ctl, json_t *show)
                     format_count (exact, (uint64_t)size));
   table_add (&table, "size", text);
   free (text);
-  text = make_text ("%s; requests of up to %s in %" PRId64 " segments",
+  text = make_text ("%s; requests of up to %s",
                     format_size (block_text, (uint64_t)block),
-                    format_size (transfer_text, (uint64_t)transfer),
-                    (int64_t)segments);
+                    format_size (transfer_text, (uint64_t)transfer));
   table_add (&table, "blocks", text);
   free (text);
+  if (segments < UINT32_MAX)
+    table_add (&table, "segments", format_count (exact, (uint64_t)segments));
   text = make_text ("%s, %s%s%s%s%s", rotational ? "rotational" : "solid-state",
                     read_only ? "read-only" : "writable",
                     cache ? ", volatile cache" : "", fua ? ", FUA" : "",
                     discard > 0 ? ", discard" : "",
                     zeroes > 0 ? ", write zeroes" : "");
-  table_add (&table, "is", text);
+  table_add (&table, "kind", text);
   free (text);
   text = make_text ("%d for submission, %d polled, depth %d", submit_queues,
                     poll_queues, depth);

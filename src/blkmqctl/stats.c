@@ -168,7 +168,7 @@ print_list (const char *label, json_t *numbers)
 {
   char *list = list_of (numbers);
 
-  printf ("%-11s %s\n", label, list);
+  printf ("%-12s%s\n", label, list);
   free (list);
 }
 
@@ -183,9 +183,9 @@ print_counters (json_t *total, const char *label,
 {
   char count[FORMAT_BYTES];
 
-  printf ("%-11s", label);
+  printf ("%-12s", label);
   for (size_t i = 0; i < nr; i++)
-    printf ("%s %s%s", i > 0 ? "," : "",
+    printf ("%s%s%s", i > 0 ? ", " : "",
             format_count (count, number (total, counters[i].member)),
             counters[i].label);
   putchar ('\n');
@@ -195,7 +195,7 @@ static void
 print_rest (json_t *total)
 {
   static const struct counter waits[] = {
-    { "waiting", " ios for a tag" },
+    { "waiting", " waiting for a tag" },
     { "busy", " times busy" },
     { "requeues", " requeues" },
   };

@@ -40,6 +40,7 @@ struct top {
   int signals_fd; /* -1 when not live */
   enum phase phase;
   int64_t next_ms, asked_ms;
+  bool no_buckets;   /* they are too many for an answer */
   bool silent;       /* the answer is late */
   uint64_t nr_shown; /* pictures with rates */
   bool done;         /* quit */
@@ -113,12 +114,12 @@ take_show (struct top *top, json_t *show)
   struct ctl *ctl = top->ctl;
   char size_text[FORMAT_BYTES];
   enum ctl_status status;
-  int power, freezes, depth;
+  int power = 1, freezes, depth;
   json_int_t size;
 
   json_decref (top->show);
   top->show = show;
-  status = ctl_unpack (ctl, show, "{s:s, s:s, s:I, s:s, s:b, s:i, s:{s:i}}",
+  status = ctl_unpack (ctl, show, "{s:s, s:s, s:I, s:s, s?:b, s:i, s:{s:i}}",
                        "name", &name, "driver", &driver, "size_bytes", &size,
                        "scheduler", &scheduler, "power", &power, "freezes",
                        &freezes, "queues", "hw_queue_depth", &depth);
@@ -190,7 +191,10 @@ print_picture (struct top *top, FILE *file)
     .title = top->title,
     .state = top->silent ? "no answer" : top->state,
     .errors = top->now.errors,
-    .hint = top->total.timed ? "" : top->hint,
+    .hint = !top->total.timed ? top->hint
+            : top->no_buckets ? "P50 and P99: there are too many hardware "
+                                "queues for them"
+                              : "",
     .types = top->nr_types == top->now.nr_hctxs ? top->types : NULL,
     .total = &top->total,
     .hctxs = top->hctxs,
@@ -259,6 +263,13 @@ ask (struct top *top, const char *command, json_t *arguments, enum phase phase)
   return CTL_DONE;
 }
 
+static enum ctl_status
+ask_stats (struct top *top)
+{
+  return ask (top, "stats", json_pack ("{s:b}", "buckets", !top->no_buckets),
+              PHASE_STATS);
+}
+
 /* A picture is there: when is the next one, and is there one? */
 static void
 shown (struct top *top)
@@ -284,6 +295,10 @@ take_answer (struct top *top)
   status = client_receive (&top->ctl->client, false, &result);
   if (status == CTL_PENDING)
     return CTL_DONE;
+  if (status == CTL_REFUSED && top->ctl->client.too_long && !top->no_buckets) {
+    top->no_buckets = true;
+    return ask_stats (top);
+  }
   if (status != CTL_DONE) {
     screen_leave ();
     return ctl_client_failed (top->ctl, status);
@@ -292,8 +307,7 @@ take_answer (struct top *top)
   if (top->phase == PHASE_SHOW) {
     status = take_show (top, result);
     if (status == CTL_DONE)
-      status
-          = ask (top, "stats", json_pack ("{s:b}", "buckets", 1), PHASE_STATS);
+      status = ask_stats (top);
     return status;
   }
   status = take_stats (top, result);

@@ -386,7 +386,7 @@ START_TEST (test_what_is_not_a_sample_is_refused)
     { { "total", "waiting" }, "true", "waiting: missing or of the wrong type" },
     { { "total", "latency" }, "1", "latency: missing or of the wrong type" },
     { { "total", "latency", "read", "buckets" },
-      NULL,
+      "{}",
       "buckets: missing or of the wrong type" },
     { { "total", "latency", "read", "buckets" },
       "[[1408, 1]]",
