@@ -7,6 +7,7 @@ man_pods = \
 	man/blkmq-driver.pod \
 	man/blkmq-layers.pod \
 	man/blkmq-lifetime.pod \
+	man/blkmqctl.pod \
 	man/libblkmq.pod \
 	man/nbdkit-blkmq-plugin.pod
 EXTRA_DIST += $(man_pods)
@@ -19,6 +20,7 @@ man_MANS += \
 	man/blkmq-driver.3 \
 	man/blkmq-layers.7 \
 	man/blkmq-lifetime.7 \
+	man/blkmqctl.1 \
 	man/libblkmq.3
 if PLUGIN
 man_MANS += man/nbdkit-blkmq-plugin.1

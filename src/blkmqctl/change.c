@@ -45,8 +45,7 @@ ctl_set (struct ctl *ctl)
 /* ------------------------------------------------------------------------ */
 /* fault                                                                     */
 
-/* A rule may be several arguments: they are joined, so that no quotes are
- * needed. */
+/* The parts of a rule may be arguments of their own. */
 static enum ctl_status
 add_fault (struct ctl *ctl)
 {
@@ -56,7 +55,7 @@ add_fault (struct ctl *ctl)
   json_int_t id;
 
   for (int i = 1; i < ctl->nr_args; i++) {
-    char *longer = make_text ("%s%s%s", rule, i > 1 ? " " : "", ctl->args[i]);
+    char *longer = make_text ("%s%s%s", rule, i > 1 ? "," : "", ctl->args[i]);
 
     free (rule);
     rule = longer;

@@ -30,16 +30,16 @@ sends '"id":1,"command":"freeze"' '{"held":["0x12","0x34"],"nr_held":2}' \
 0x34 is still with the driver, after a timeout' freeze
 sends '"fault":7,"id":1,"command":"fault-delete"' '{}' '' fault del 7
 
-# The arguments of a rule are one text.
-sends '"rule":"op=read every=3","id":1,"command":"fault-add"' '{"fault":12}' \
+# The parts of a rule may be arguments of their own.
+sends '"rule":"op=read,every=3","id":1,"command":"fault-add"' '{"fault":12}' \
   12 fault add op=read every=3
 sends '"id":1,"command":"fault-list"' '{"faults":[]}' '' fault list
 sends '"id":1,"command":"fault-list"' \
   '{"faults":[{"fault":1,"rule":"op=read","hits":1234,"held":0},'\
-'{"fault":12,"rule":"op=any hang","hits":1,"held":1}]}' \
+'{"fault":12,"rule":"op=any,hang","hits":1,"held":1}]}' \
 'ID   HITS  HELD  RULE
  1  1,234     0  op=read
-12      1     1  op=any hang' fault list
+12      1     1  op=any,hang' fault list
 
 # One value alone, of several each with its key, in the order asked for.
 sends '"keys":["a"],"id":1,"command":"get"' '{"values":{"a":"x y"}}' 'x y' get a
