@@ -129,3 +129,28 @@ grep -Eqx ' +[01] +[0-9]+  read +0  8 KiB  0x[0-9a-f]+ +in flight' out \
 at_most_columns 80 out
 kill "$reader"
 wait "$reader" || :
+stop_nbdkit
+
+# ---- several disks ----
+
+start_nbdkit "$plugin" size=1M control="$control" \
+  export=one submit_queues=2 export=two size=2M
+expect 0 '' exports
+expect_equal "the disks" "$(sed -n '2,$s/ .*//p' out | sort | tr '\n' ' ')" \
+  'one two '
+prints 2M --export two get size
+expect 0 '' stats --export=one --json
+expect_equal "hctxs of one" "$(field '.hctxs | length')" 2
+prints '' --export one set iostats=1
+prints 0 --export two get iostats
+expect 0 '' --export two top -d 0.1 -n 1
+grep -q '^two  memory 2 MiB' out || fail "top: $(cat out)"
+run_ctl show
+expect_equal "the status without a default export" "$status" 1
+# Their names are completed.
+# shellcheck source=../../src/blkmqctl/completion/blkmqctl
+. "$top_srcdir/src/blkmqctl/completion/blkmqctl"
+COMP_WORDS=("$ctl" -s "$control" --export t)
+COMP_CWORD=4
+_blkmqctl
+expect_equal "what completes --export t" "${COMPREPLY[*]}" two
