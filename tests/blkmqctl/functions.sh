@@ -39,8 +39,8 @@ end_peer ()
   wait "$peer_pid" || fail "the peer: $(cat "$tmp/peer.err")"
 }
 
-# run_ctl ARGUMENT...: blkmqctl at that socket.  Sets status; what it said is in the
-# files out and err.
+# run_ctl ARGUMENT...: blkmqctl at that socket.  Sets status; what it said is in
+# the files out and err.
 run_ctl ()
 {
   status=0

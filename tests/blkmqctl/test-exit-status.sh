@@ -30,8 +30,8 @@ expect 1 'blkmqctl: fault add: too long' fault add "$(printf '%070000d' 0)"
 end_peer
 
 # What cannot be written was not done.
-start_peer "$greeting" '<' '> {"id":1,"ok":true,"result":{"values":{"a":"b"}}}' \
-  wait
+start_peer "$greeting" '<' \
+  '> {"id":1,"ok":true,"result":{"values":{"a":"b"}}}' wait
 "$ctl" -s "$control" get a >/dev/full 2>err && fail "writes to /dev/full"
 expect_equal "what it says" "$(cat err)" \
   'blkmqctl: cannot write: No space left on device'
@@ -46,7 +46,7 @@ wrong ()
 $try" "${@:2}"
 }
 wrong 'say what to do'
-wrong "there is no command 'shwo'" shwo
+wrong "there is no command 'see'" see
 wrong 'set: say KEY=VALUE...' set
 wrong "stats: 'x' is one argument too many" stats x
 wrong "power: 'y' is one argument too many" power on y
@@ -71,8 +71,8 @@ expect 2 "blkmqctl: power: 'of': say on or off" power of
 expect 2 "blkmqctl: fault: 'remove': say add, del or list" fault remove
 expect 2 'blkmqctl: fault add: say a rule (blkmq-layers(7))' fault add
 expect 2 'blkmqctl: fault del: say the id of a rule' fault del
-expect 2 'blkmqctl: fault del: x: must be the id of a rule, as fault list has it'\
-  fault del 1 x
+expect 2 "blkmqctl: fault del: x: must be the id of a rule, as fault list has \
+it" fault del 1 x
 expect 2 "blkmqctl: fault list: 'x' is one argument too many" fault list x
 expect 2 'blkmqctl: get: --live is for all keys: name none' get --live size
 expect 2 $'blkmqctl: set: a=\xff: not valid UTF-8' set $'a=\xff'
@@ -84,8 +84,8 @@ expect_equal "what it says without a socket" "$(head -n 1 err)" \
 
 # ---- 3: no connection ----
 
-expect 3 "blkmqctl: show: cannot connect to $control: No such file or directory \
-(a disk makes it when it is served with control=)" show
+expect 3 "blkmqctl: show: cannot connect to $control: No such file or \
+directory (a disk makes it when it is served with control=)" show
 expect 3 "blkmqctl: top: cannot connect to $control: No such file or directory \
 (a disk makes it when it is served with control=)" top
 control=$(printf "$tmp/%0100d" 0)
@@ -111,7 +111,8 @@ lost "$gone" '+ {"blkmq":"9"'
 lost "$gone" "$greeting" '<'
 lost "$gone" "$greeting" '<' '+ {"id":1,"ok":true,'
 lost 'there is no place for one more' \
-  '> {"id":null,"ok":false,"error":{"errno":"EBUSY","message":"there is no place for one more"}}'
+  '> {"id":null,"ok":false,"error":{"errno":"EBUSY",'\
+'"message":"there is no place for one more"}}'
 
 # ---- 4: not understood ----
 
@@ -157,7 +158,8 @@ strange show \
   'the answer to show is not understood: there is no array "keys"' \
   "$greeting" '<' "$(answer '{}')"
 strange inflight \
-  'the answer to inflight is not understood: Expected true or false, got integer' \
+  "the answer to inflight is not understood: Expected true or false, got \
+integer" \
   "$greeting" '<' "$(answer '{"more":1}')"
 strange top \
   'the answer to show is not understood: Object item not found: name' \

@@ -81,7 +81,7 @@ expect_equal "the result" "$(jq -c . out)" \
 end_peer
 
 # An answer may come in pieces, together with what is not asked for yet.
-start_peer "$greeting" '<' '+ {"id":1,"ok":tr' '+ ue,"result":{"values":' \
+start_peer "$greeting" '<' '+ {"id":1,"ok":t' '+ rue,"result":{"values":' \
   '> {"a":"1"}}}' '> {"id":2}' wait
 prints 1 get a
 end_peer

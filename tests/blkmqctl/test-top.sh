@@ -120,7 +120,8 @@ stop_reads ()
 start_reads
 cleanup_fn stop_reads
 expect_shown '^read +[1-9][0-9,]* +[0-9.]+ [KM]iB +[01] +[0-9.]+ [num]s +[0-9.]'
-expect_shown '^hctx [0-3] +[1-9][0-9,]* +[0-9.]+ [KM]iB +[01] +0 +[0-9.]+ [num]s'
+expect_shown \
+  '^hctx [0-3] +[1-9][0-9,]* +[0-9.]+ [KM]iB +[01] +0 +[0-9.]+ [num]s'
 see
 at_most_columns 80 "$tmp/screen"
 expect_aligned
