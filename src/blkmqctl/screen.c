@@ -17,7 +17,8 @@
 #include "blkmqctl/memory.h"
 #include "blkmqctl/screen.h"
 
-#define ENTER "\033[?1049h\033[?25l\033[H\033[2J"
+#define ENTER "\033[?1049h\033[H\033[2J"
+#define HIDE_CURSOR "\033[?25l"
 #define LEAVE "\033[0m\033[?25h\033[?1049l"
 
 static bool entered, has_keys;
@@ -71,7 +72,10 @@ screen_enter (void)
     raw.c_cc[VTIME] = 0;
     tcsetattr (STDIN_FILENO, TCSADRAIN, &raw);
   }
-  write_all (ENTER, strlen (ENTER));
+  /* Not twice: with the screen a terminal keeps where the cursor was. */
+  if (!entered)
+    write_all (ENTER, strlen (ENTER));
+  write_all (HIDE_CURSOR, strlen (HIDE_CURSOR));
   entered = true;
 }
 
