@@ -337,7 +337,7 @@ stage_model ()
 
 stage_vm ()
 {
-  judge vm "$top/tests/vm/run" "$(built_file plugin)"
+  judge vm "$top/tests/vm/run" "$(built_file plugin)" "$(built_file blkmqctl)"
 }
 
 # ---------------------------------------------------------------------------
