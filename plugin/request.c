@@ -43,7 +43,7 @@ static const struct {
   { BLKMQ_STS_IOERR, EIO, "input/output error of the disk" },
   { BLKMQ_STS_MEDIUM, EIO, "the medium is bad at this place" },
   { BLKMQ_STS_AGAIN, EIO, "no tag was free" },
-  { BLKMQ_STS_OFFLINE, ESHUTDOWN, "the disk was removed" },
+  { BLKMQ_STS_OFFLINE, ESHUTDOWN, "the disk was removed, or has no power" },
   { BLKMQ_STS_INVAL, EINVAL, "out of bounds" },
   { BLKMQ_STS_READONLY, EROFS, "the disk is read-only" },
   { BLKMQ_STS_ABORTED, EIO, "given up by the client or by a shutdown" },

@@ -74,7 +74,7 @@ enum blkmq_status {
   BLKMQ_STS_IOERR,    /* any other failure of the device: EIO */
   BLKMQ_STS_MEDIUM,   /* the medium is bad at this place: ENODATA */
   BLKMQ_STS_AGAIN,    /* BLKMQ_IO_NOWAIT and no tag was free: EAGAIN */
-  BLKMQ_STS_OFFLINE,  /* the disk was removed: ENODEV */
+  BLKMQ_STS_OFFLINE,  /* the disk was removed, or has no power: ENODEV */
   BLKMQ_STS_INVAL,    /* out of bounds, unaligned or malformed: EINVAL */
   BLKMQ_STS_READONLY, /* the disk is read-only: EROFS (ours) */
   BLKMQ_STS_ABORTED,  /* the submitter gave it up: ECANCELED (ours) */
@@ -591,6 +591,7 @@ enum blkmq_cause {
   BLKMQ_CAUSE_TIMEOUT,
   BLKMQ_CAUSE_ABORT,
   BLKMQ_CAUSE_REMOVE,
+  BLKMQ_CAUSE_POWER,
   BLKMQ_NR_CAUSES
 };
 

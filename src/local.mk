@@ -39,6 +39,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/hctx.h \
 	src/engine/histogram.c \
 	src/engine/histogram.h \
+	src/engine/inner.c \
+	src/engine/inner.h \
 	src/engine/io.c \
 	src/engine/io.h \
 	src/engine/iostat.c \
@@ -58,6 +60,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/poll.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
+	src/engine/power.c \
+	src/engine/power.h \
 	src/engine/queue.c \
 	src/engine/queue.h \
 	src/engine/record.c \
@@ -74,6 +78,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/share.c \
 	src/engine/share.h \
 	src/engine/stack.c \
+	src/engine/stack-control.c \
+	src/engine/stack-internal.h \
 	src/engine/stack.h \
 	src/engine/stale.c \
 	src/engine/stale.h \
@@ -113,6 +119,12 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store-table.c \
 	src/drivers/table.c \
 	src/layers/badblocks.c \
+	src/layers/cache.c \
+	src/layers/cache.h \
+	src/layers/cache-below.c \
+	src/layers/cache-store.c \
+	src/layers/cache-through.c \
+	src/layers/cache-write.c \
 	src/layers/delay.c \
 	src/layers/fault.c \
 	src/layers/fault.h \

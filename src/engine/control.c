@@ -22,6 +22,7 @@
 #include "engine/config.h"
 #include "engine/disk.h"
 #include "engine/iostat.h"
+#include "engine/power.h"
 #include "engine/sched.h"
 #include "engine/thread.h"
 #include "engine/timeout.h"
@@ -78,6 +79,8 @@ changed_elsewhere (const struct blkmq_disk *disk, const char *name, char *buf,
 
   if (strcmp (name, "scheduler") == 0)
     return blkmq_disk_scheduler (disk);
+  if (strcmp (name, "power") == 0)
+    return blkmq_disk_has_power (disk) ? "1" : "0";
   if (!IS_ONE_OF (name, queue_keys))
     return NULL;
   blkmq_disk_queues (disk, &queues);
@@ -258,19 +261,43 @@ resolve_values (struct blkmq_disk *disk, struct change *change,
   return r;
 }
 
+/* Whoever has dispatched the last requests may still be ringing a doorbell. */
+static void
+wait_doorbells (struct blkmq_disk *disk)
+{
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    thread_wait_dispatching (disk_hctx (disk, i));
+}
+
+static void
+set_options (struct blkmq_disk *disk, const struct hctx_options *options)
+{
+  bool timeout_changes
+      = options->io_timeout_ns != disk->hctx_options.io_timeout_ns;
+
+  disk->hctx_options = *options;
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
+    hctx_set_options (disk_hctx (disk, i), options);
+    if (timeout_changes && options->io_timeout_ns != 0)
+      timeout_restart_scan (disk_hctx (disk, i));
+  }
+}
+
 /* Nothing is under way, or the disk is on its way out. */
 static int
 change_frozen (struct blkmq_disk *disk, void *opaque, struct blkmq_error *error)
 {
   struct change *change = opaque;
   struct blkmq_config *old;
-  bool timeout_changes;
+  struct hctx_options options;
+  bool has_inner;
   int r;
 
-  /* Whoever has dispatched the last requests may still be ringing a doorbell.
-   */
-  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
-    thread_wait_dispatching (disk_hctx (disk, i));
+  wait_doorbells (disk);
+  /* Of what is below a cache some may be. */
+  has_inner = disk->inner != NULL && blkmq_freeze (disk->inner, NULL, 0) >= 0;
+  if (has_inner)
+    wait_doorbells (disk->inner);
   pthread_mutex_lock (&disk->level_lock);
   if (update_is_removed (disk))
     r = error_set (error, -ENODEV, "the disk was removed");
@@ -285,17 +312,16 @@ change_frozen (struct blkmq_disk *disk, void *opaque, struct blkmq_error *error)
     change->config = old;
   }
   pthread_mutex_unlock (&disk->level_lock);
-  if (r < 0)
-    return r;
-  timeout_changes
-      = change->options.io_timeout_ns != disk->hctx_options.io_timeout_ns;
-  disk->hctx_options = change->options;
-  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
-    hctx_set_options (disk_hctx (disk, i), &change->options);
-    if (timeout_changes && change->options.io_timeout_ns != 0)
-      timeout_restart_scan (disk_hctx (disk, i));
+  if (r == 0)
+    set_options (disk, &change->options);
+  if (r == 0 && has_inner) {
+    options = change->options;
+    disk_inner_options (&options);
+    set_options (disk->inner, &options);
   }
-  return 0;
+  if (has_inner)
+    blkmq_unfreeze (disk->inner);
+  return r;
 }
 
 static int
@@ -351,6 +377,7 @@ blkmq_disk_set (struct blkmq_disk *disk, const struct blkmq_setting *settings,
                 size_t nr_settings, struct blkmq_error *error)
 {
   static const char *const sched_key[] = { "scheduler" };
+  static const char *const power_key[] = { "power" };
   struct change change = { .settings = settings, .nr_settings = nr_settings };
   int r;
 
@@ -370,6 +397,9 @@ blkmq_disk_set (struct blkmq_disk *disk, const struct blkmq_setting *settings,
     else
       r = change_others (disk, &change, error);
   }
+  if (r == 0 && HAS_ANY (&change, power_key))
+    r = power_set_locked (
+        disk, blkmq_config_number (disk->config, "power") != 0, error);
   blkmq_config_free (change.config); /* what is not in force */
   pthread_mutex_unlock (&disk->change_lock);
   return r;

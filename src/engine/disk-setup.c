@@ -18,6 +18,7 @@
 #include "engine/elevator.h"
 #include "engine/fault-rules.h"
 #include "engine/flush.h"
+#include "engine/inner.h"
 
 /* A page, as null_blk's. */
 #define VIRT_BOUNDARY_BYTES 4096u
@@ -41,9 +42,12 @@ set_limits (struct blkmq_limits *limits, const struct blkmq_config *config)
 }
 
 static int
-draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config)
+draw_seed (struct blkmq_disk *disk, const struct blkmq_config *config,
+           const struct blkmq_disk *outer)
 {
-  if (blkmq_config_is_set (config, "seed"))
+  if (outer != NULL)
+    disk->seed = outer->seed;
+  else if (blkmq_config_is_set (config, "seed"))
     disk->seed = blkmq_config_number (config, "seed");
   else if (getrandom (&disk->seed, sizeof disk->seed, 0) != sizeof disk->seed)
     return -EIO;
@@ -103,6 +107,8 @@ disk_add_hctx (struct blkmq_disk *disk, unsigned index,
     flags |= HCTX_FROZEN;
   if (disk->quiesce_depth > 0)
     flags |= HCTX_QUIESCED;
+  if (disk->is_off)
+    flags |= HCTX_OFF;
   if (disk->removed)
     flags |= HCTX_REMOVED;
   else if (disk->started)
@@ -126,6 +132,16 @@ free_pool:
 free_hctx:
   free (h);
   return r;
+}
+
+/* What the outer disk does already. */
+void
+disk_inner_options (struct hctx_options *options)
+{
+  options->irqmode = IRQMODE_NONE;
+  options->spin_ns = 0;
+  options->merges = false;
+  options->iostats = false;
 }
 
 void
@@ -248,15 +264,19 @@ init_hctxs (struct blkmq_disk *disk, struct blkmq_error *error)
 }
 
 static int
-open_stack (struct blkmq_disk *disk, const struct blkmq_config *config,
-            struct blkmq_error *error)
+open_stack (struct blkmq_disk *disk, struct blkmq_config *config,
+            const struct disk_options *options, struct blkmq_error *error)
 {
-  int r = stack_plan (config, &disk->stack, error);
+  struct inner_opening opening = { disk, config, options };
+  const struct inner_opening *outer;
+  int r = stack_plan (config, options->outer != NULL, &disk->stack, error);
 
   if (r < 0)
     return r;
   set_limits (&disk->limits, config);
+  outer = inner_set_opening (&opening);
   r = stack_open (disk->stack, config, disk->seed, &disk->limits, error);
+  inner_set_opening (outer);
   if (r < 0)
     return r;
   disk->driver = stack_ops (disk->stack);
@@ -299,18 +319,22 @@ disk_alloc (struct blkmq_config *config, const struct disk_options *options,
   disk->is_blocking = blkmq_config_number (config, "blocking");
   disk_read_options (&disk->hctx_options, config);
   disk->sched_ops = sched_table[blkmq_config_number (config, "scheduler")];
+  if (options->outer != NULL) {
+    disk_inner_options (&disk->hctx_options);
+    disk->sched_ops = sched_find ("none");
+  }
 
   disk->config = config_clone (config);
   if (disk->config == NULL) {
     r = error_set (error, -ENOMEM, "no memory for a disk");
     goto free_disk;
   }
-  r = draw_seed (disk, config);
+  r = draw_seed (disk, config, options->outer);
   if (r < 0) {
     error_set (error, r, "no random number to be had for a seed");
     goto free_disk;
   }
-  r = open_stack (disk, config, error);
+  r = open_stack (disk, config, options, error);
   if (r < 0)
     goto free_disk;
   fault_number_first (disk);
@@ -358,7 +382,7 @@ blkmq_tag_set_alloc (struct blkmq_config *config, struct blkmq_tag_set **set,
 
   if (r < 0)
     return r;
-  r = stack_plan (config, &options.plan, error);
+  r = stack_plan (config, false, &options.plan, error);
   if (r < 0)
     return r;
   options.driver = stack_ops (options.plan);

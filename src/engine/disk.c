@@ -17,6 +17,7 @@
 #include "engine/elevator.h"
 #include "engine/flush.h"
 #include "engine/freeze.h"
+#include "engine/power.h"
 #include "engine/thread.h"
 
 int
@@ -49,14 +50,19 @@ blkmq_disk_start (struct blkmq_disk *disk, struct blkmq_error *error)
     if (r < 0)
       break;
   }
-  if (r < 0) {
+  if (r < 0)
     error_set (error, r, "starting the thread of hctx %u of %u: %s", i, nr,
                strerror (-r));
+  else if (disk->inner != NULL)
+    r = blkmq_disk_start (disk->inner, error);
+  if (r < 0) {
     while (i-- > 0)
       loop_stop (disk_hctx (disk, i)->loop);
   } else
     disk->started = true;
   pthread_mutex_unlock (&disk->control_lock);
+  if (r == 0 && blkmq_config_number (disk->config, "power") == 0)
+    power_start_off (disk);
   return r;
 }
 
@@ -118,6 +124,7 @@ disk_free (struct blkmq_disk *disk)
   flush_free (disk);
   if (disk->stack != NULL)
     stack_close (disk->stack);
+  blkmq_disk_put (disk->inner);
   stack_free (disk->stack);
   pthread_cond_destroy (&disk->drained);
   pthread_mutex_destroy (&disk->drain_lock);
@@ -183,7 +190,7 @@ blkmq_disk_seed (const struct blkmq_disk *disk)
 const char *
 blkmq_disk_driver_name (const struct blkmq_disk *disk)
 {
-  return disk->driver->name;
+  return stack_driver (disk->stack)->name;
 }
 
 int
@@ -205,14 +212,22 @@ blkmq_disk_extents (struct blkmq_disk *disk, uint64_t offset_bytes,
 
 /* ---- tests ---- */
 
+/* True if there was something to do. */
+static bool
+turn_once (struct blkmq_disk *disk)
+{
+  bool again = false;
+
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    again |= loop_turn (disk_hctx (disk, i)->loop);
+  if (disk->inner != NULL)
+    again |= turn_once (disk->inner);
+  return again;
+}
+
 void
 disk_turn (struct blkmq_disk *disk)
 {
-  bool again;
-
-  do {
-    again = false;
-    for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
-      again |= loop_turn (disk_hctx (disk, i)->loop);
-  } while (again);
+  while (turn_once (disk))
+    ;
 }

@@ -41,6 +41,7 @@ struct blkmq_disk {
   struct clock own_clock;
   struct clock *clock;
   struct flush_queue *flush; /* NULL: no volatile cache */
+  struct blkmq_disk *inner;  /* below the bottom of the stack; or NULL */
 
   _Atomic unsigned refs;
 
@@ -53,7 +54,8 @@ struct blkmq_disk {
   pthread_mutex_t stats_lock;  /* since when they count; hctx->stats_base */
 
   pthread_mutex_t control_lock;
-  bool started, removed;                /* control_lock */
+  bool started, removed; /* control_lock */
+  _Atomic bool is_off;   /* without power; control_lock to write */
   unsigned freeze_depth, quiesce_depth; /* control_lock */
   struct blkmq_submitter *submitters;   /* control_lock */
 
@@ -119,9 +121,13 @@ submitter_hctx (const struct blkmq_submitter *submitter,
 
 /* What blkmq_disk_alloc does not offer: for tests. */
 struct disk_options {
-  struct clock *clock; /* NULL: the real one */
-  bool manual_loops;   /* disk_turn instead of threads */
+  struct clock *clock;            /* NULL: the real one */
+  bool manual_loops;              /* disk_turn instead of threads */
+  const struct blkmq_disk *outer; /* whose inner disk it is to be (inner.h) */
 };
+
+/* What of OPTIONS is different for those of an inner disk. */
+void disk_inner_options (struct hctx_options *options);
 
 /* What CONFIG says of hctxs. */
 void disk_read_options (struct hctx_options *options,

@@ -233,11 +233,11 @@ may_start (const struct blkmq_io *io, unsigned *flags)
 {
   if (!hctx_is_for (*flags, io))
     *flags |= HCTX_DROPPED;
-  return !(*flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED));
+  return !(*flags & HCTX_STARTS_NONE);
 }
 
 /* Take a tag for a new request.  FLAGS receives the hctx's flags as they were
- * after the tag was taken; with FROZEN, REMOVED or DROPPED there is no tag. */
+ * after the tag was taken; with STARTS_NONE there is no tag. */
 static struct request *
 take_request (struct thread_slot *slot, struct blkmq_hctx *h,
               const struct blkmq_io *io, unsigned *flags)
@@ -262,8 +262,7 @@ take_request (struct thread_slot *slot, struct blkmq_hctx *h,
   barrier_after_rmw (); /* pairs with those who set flags: freeze.c */
   /* Acquire: what an update did before it let the hctx be used. */
   *flags = atomic_load_explicit (&h->flags, memory_order_acquire);
-  if (__builtin_expect (
-          *flags & (HCTX_FROZEN | HCTX_REMOVED | HCTX_DROPPED | HCTX_POLLED), 0)
+  if (__builtin_expect (*flags & (HCTX_STARTS_NONE | HCTX_POLLED), 0)
       && !may_start (io, flags)) {
     if (pool->is_shared)
       share_put (h, r);
@@ -308,7 +307,7 @@ dispatch_io (struct thread_slot *slot, struct blkmq_hctx *h,
     if (nobody_waits (h, io))
       r = take_request (slot, h, io, &flags);
     if (__builtin_expect (r == NULL, 0)) {
-      if (flags & HCTX_REMOVED)
+      if (flags & HCTX_IS_OFFLINE)
         io_reject (h, io, BLKMQ_STS_OFFLINE);
       else if ((io->flags & BLKMQ_IO_NOWAIT) && !(flags & HCTX_DROPPED))
         io_reject (h, io, BLKMQ_STS_AGAIN);

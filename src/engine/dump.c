@@ -61,11 +61,12 @@ dump_hctx_state (struct blkmq_hctx *h, FILE *file)
            timer_is_armed (&h->scan_timer) ? ", scan armed" : "",
            timer_is_armed (&h->rerun_timer) ? ", rerun armed" : "",
            atomic_load (&h->watch) & WATCHED ? ", watching give-backs" : "");
-  fprintf (file, ", %u requests queued, %u ios wait for a tag%s%s%s%s%s\n",
+  fprintf (file, ", %u requests queued, %u ios wait for a tag%s%s%s%s%s%s\n",
            atomic_load (&h->nr_queued), atomic_load (&h->nr_waiting),
            flags & HCTX_QUIESCED ? ", quiesced" : "",
            flags & HCTX_FROZEN ? ", frozen" : "",
            flags & HCTX_REMOVED ? ", removed" : "",
+           flags & HCTX_OFF ? ", without power" : "",
            flags & HCTX_DROPPED ? ", dropped" : "",
            atomic_load (&h->stalled) ? ", stalled" : "");
 }
@@ -89,9 +90,13 @@ blkmq_disk_dump (struct blkmq_disk *disk, FILE *file)
 {
   struct thread_slot *slot = engine_enter_from_below ();
 
-  fprintf (file, "driver=%s seed=%" PRIu64 "\n", disk->driver->name,
+  fprintf (file, "driver=%s seed=%" PRIu64 "\n", blkmq_disk_driver_name (disk),
            disk->seed);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
     dump_hctx (disk_hctx (disk, i), file);
   engine_leave_from_below (slot);
+  if (disk->inner != NULL) {
+    fprintf (file, "below the cache: ");
+    blkmq_disk_dump (disk->inner, file);
+  }
 }

@@ -147,8 +147,8 @@ flush_end_io (struct blkmq_io *flush, enum blkmq_status status)
   pthread_mutex_lock (&fq->lock);
   io = fq->running;
   fq->running = NULL;
-  /* Once the disk is being removed no flush begins any more. */
-  if (atomic_load (&hctx_of (flush)->flags) & HCTX_REMOVED) {
+  /* Once the disk is being removed, or has no power, no flush begins. */
+  if (atomic_load (&hctx_of (flush)->flags) & HCTX_IS_OFFLINE) {
     late = fq->pending;
     fq->pending = NULL;
     fq->pending_tail = &fq->pending;
@@ -221,8 +221,8 @@ flush_begin (struct blkmq_hctx *h, struct blkmq_io *io)
   /* An empty io, and no cache to flush. */
   if (h->disk->flush == NULL) {
     io_reject (h, io,
-               atomic_load (&h->flags) & HCTX_REMOVED ? BLKMQ_STS_OFFLINE
-                                                      : BLKMQ_STS_OK);
+               atomic_load (&h->flags) & HCTX_IS_OFFLINE ? BLKMQ_STS_OFFLINE
+                                                         : BLKMQ_STS_OK);
     return true;
   }
   if (io->bytes == 0) {

@@ -268,17 +268,20 @@ blkmq_unfreeze (struct blkmq_disk *disk)
 
 /* ---- removal ---- */
 
+/* OPAQUE: the cause. */
 static int
-claim_for_removal (struct request *r, void *opaque)
+claim_offline (struct request *r, void *opaque)
 {
+  const enum blkmq_cause *cause = opaque;
+
   if (!(atomic_load_explicit (&r->word, memory_order_acquire) & WORD_ENDED))
-    request_claim (r, BLKMQ_CAUSE_REMOVE, BLKMQ_STS_OFFLINE);
+    request_claim (r, *cause, BLKMQ_STS_OFFLINE);
   return 0;
 }
 
 /* End what is on the engine's own lists. */
 static void
-end_lists (struct blkmq_hctx *h)
+end_lists (struct blkmq_hctx *h, enum blkmq_cause cause)
 {
   struct request *r, *next;
 
@@ -287,7 +290,7 @@ end_lists (struct blkmq_hctx *h)
   for (r = queue_take_all (h); r != NULL; r = next) {
     next = r->next;
     /* HELD, by us, stands for a reference here. */
-    claim_for_removal (r, NULL);
+    claim_offline (r, &cause);
     request_drop_queued (r);
   }
 }
@@ -302,7 +305,7 @@ take_back_from_driver (struct request *r, void *opaque)
     request_take_back (r, request_name (r, word), BLKMQ_CAUSE_REMOVE,
                        BLKMQ_STS_OFFLINE);
   else
-    claim_for_removal (r, opaque);
+    claim_offline (r, opaque);
   return 0;
 }
 
@@ -337,20 +340,38 @@ freeze_set_removed_locked (struct blkmq_disk *disk)
 }
 
 void
-freeze_remove (struct blkmq_disk *disk)
+freeze_set_off_locked (struct blkmq_disk *disk, bool off)
 {
-  struct thread_slot *slot = engine_enter_from_below ();
-
-  /* From here no new request starts and no queue_rq.  Twice round the lists:
-   * those who were dispatching may still have added to them. */
+  if (off) {
+    set_flag (disk, HCTX_OFF);
+    return;
+  }
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
-    end_lists (disk_hctx (disk, i));
+    atomic_fetch_and (&disk_hctx (disk, i)->flags, ~HCTX_OFF);
+}
+
+/* No new request starts.  Twice round the lists: those who were dispatching may
+ * still have added to them. */
+static void
+claim_all (struct blkmq_disk *disk, enum blkmq_cause cause)
+{
+  for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
+    end_lists (disk_hctx (disk, i), cause);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
     thread_wait_dispatching (disk_hctx (disk, i));
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
-    end_lists (disk_hctx (disk, i));
-    hctx_for_each (disk_hctx (disk, i), claim_for_removal, NULL);
+    end_lists (disk_hctx (disk, i), cause);
+    hctx_for_each (disk_hctx (disk, i), claim_offline, &cause);
   }
+}
+
+void
+freeze_remove (struct blkmq_disk *disk)
+{
+  struct thread_slot *slot = engine_enter_from_below ();
+  enum blkmq_cause cause = BLKMQ_CAUSE_REMOVE;
+
+  claim_all (disk, cause); /* and no queue_rq */
 
   /* The loops before the driver: a timeout scan may be asking it. */
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++)
@@ -361,8 +382,8 @@ freeze_remove (struct blkmq_disk *disk)
   if (disk->driver->stop != NULL)
     disk->driver->stop (disk->driver_data);
   for (unsigned i = 0; i < disk_nr_hctxs (disk); i++) {
-    end_lists (disk_hctx (disk, i)); /* requeued before the stop */
-    hctx_for_each (disk_hctx (disk, i), take_back_from_driver, NULL);
+    end_lists (disk_hctx (disk, i), cause); /* requeued before the stop */
+    hctx_for_each (disk_hctx (disk, i), take_back_from_driver, &cause);
     hctx_kicked (disk_hctx (disk, i)); /* what was on its way to the loop */
   }
   engine_leave_from_below (slot);
@@ -373,4 +394,15 @@ freeze_remove (struct blkmq_disk *disk)
    * to one with a lower index, and its mover goes with it. */
   for (unsigned i = disk_nr_hctxs (disk); i-- > 0;)
     hctx_wait_gone (disk_hctx (disk, i));
+}
+
+/* ---- power ---- */
+
+void
+freeze_end_all (struct blkmq_disk *disk)
+{
+  struct thread_slot *slot = engine_enter_from_below ();
+
+  claim_all (disk, BLKMQ_CAUSE_POWER);
+  engine_leave_from_below (slot);
 }

@@ -5,7 +5,7 @@
  *
  * Locks of the engine, in the order in which they may be taken:
  *
- *   disk->change_lock     one change of settings at a time (control.c)
+ *   disk->change_lock     one change of settings, or of power, at a time
  *   set->update_lock      one live update at a time (update.c)
  *   disk->level_lock      the control ops of driver and layers; the settings
  *   disk->stats_lock      since when the counters count; a leaf
@@ -52,6 +52,12 @@ enum irqmode { IRQMODE_NONE, IRQMODE_SOFTIRQ, IRQMODE_TIMER };
 #define HCTX_DROPPED (1u << 3)  /* not in use: its submitters are elsewhere */
 #define HCTX_POLLED (1u << 4)   /* only for ios with BLKMQ_IO_POLLED */
 #define HCTX_BLOCKING (1u << 5) /* dispatch on the loop only; fixed */
+#define HCTX_OFF (1u << 6)      /* without power: refuse with OFFLINE */
+
+/* Ios end with OFFLINE. */
+#define HCTX_IS_OFFLINE (HCTX_REMOVED | HCTX_OFF)
+/* No io becomes a request. */
+#define HCTX_STARTS_NONE (HCTX_FROZEN | HCTX_REMOVED | HCTX_OFF | HCTX_DROPPED)
 
 /* hctx->watch */
 #define WATCHED UINT64_C (1)

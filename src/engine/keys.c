@@ -251,6 +251,13 @@ const struct blkmq_key engine_keys[] = {
       .help = "refuse everything that writes",
   },
   {
+      .name = "power",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "1",
+      .help = "0: the disk is without power",
+      .live = true,
+  },
+  {
       .name = "live",
       .type = BLKMQ_KEY_BOOL,
       .default_value = "0",

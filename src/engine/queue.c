@@ -196,10 +196,10 @@ append (struct blkmq_hctx *h, struct blkmq_io *io)
   unsigned flags;
 
   pthread_mutex_lock (&h->lock);
-  /* Removal and updates set their flags, and an abort its mark, before they
-   * look for the io under the lock. */
+  /* Removal, power and updates set their flags, and an abort its mark, before
+   * they look for the io under the lock. */
   flags = atomic_load (&h->flags);
-  if (flags & HCTX_REMOVED)
+  if (flags & HCTX_IS_OFFLINE)
     status = BLKMQ_STS_OFFLINE;
   else if (io_is_aborted (io))
     status = BLKMQ_STS_ABORTED;

@@ -24,28 +24,8 @@
 #include "engine/disk.h"
 #include "engine/pool.h"
 #include "engine/request.h"
-#include "engine/stack.h"
-
-#define MAX_LEVELS 16
-
-struct level {
-  const struct blkmq_driver *ops;
-  void *data;
-  size_t pdu_offset;
-  /* Which are the next that take part, below and above.  Changed only while the
-   * disk is frozen. */
-  uint8_t below;
-  int8_t above; /* -1: none */
-};
-
-struct stack {
-  struct blkmq_driver ops; /* if there are layers; plan_of wants it first */
-  unsigned nr_levels;
-  unsigned nr_open;                /* from the bottom */
-  unsigned first;                  /* that takes part */
-  const char *failed_layer;        /* in the last init_hctx, if one has */
-  struct level levels[MAX_LEVELS]; /* from top to bottom */
-};
+#include "engine/stack-internal.h"
+#include "layers/layers.h"
 
 /* What stands in front of the levels' pdus. */
 struct stack_pdu {
@@ -345,7 +325,7 @@ stack_extents (void *opaque, uint64_t offset_bytes, uint64_t bytes,
 static void
 make_ops (struct stack *stack)
 {
-  const struct blkmq_driver *driver = stack_driver (stack);
+  const struct blkmq_driver *driver = bottom_of (stack)->ops;
   size_t offset = CACHE_LINE_BYTES;
 
   static_assert (sizeof (struct stack_pdu) <= CACHE_LINE_BYTES,
@@ -373,54 +353,39 @@ make_ops (struct stack *stack)
     .init_request = stack_init_request,
     .exit_request = stack_exit_request,
     .extents = stack_extents,
+    .power = stack_power,
+    .power_lost = stack_power_lost,
   };
 }
 
-/* Which levels take part with CONFIG: the driver, and the layers that are
- * wanted. */
-static void
-choose_levels (struct stack *stack, const struct blkmq_config *config)
-{
-  unsigned below = stack->nr_levels;
-  int above = -1;
-
-  for (unsigned i = 0; i < stack->nr_levels; i++) {
-    struct level *level = &stack->levels[i];
-
-    level->above = (int8_t)above;
-    if (i == stack->nr_levels - 1 || level->ops->is_wanted (config))
-      above = (int)i;
-  }
-  for (unsigned i = stack->nr_levels; i-- > 0;) {
-    struct level *level = &stack->levels[i];
-
-    level->below = (uint8_t)below;
-    if (i == stack->nr_levels - 1 || level->ops->is_wanted (config))
-      below = i;
-  }
-  stack->first = below;
-}
-
 int
-stack_plan (const struct blkmq_config *config, struct stack **result,
-            struct blkmq_error *error)
+stack_plan (const struct blkmq_config *config, bool is_inner,
+            struct stack **result, struct blkmq_error *error)
 {
   struct stack *stack = calloc (1, sizeof *stack);
-  bool is_live = blkmq_config_number (config, "live");
+  bool is_live = blkmq_config_number (config, "live"), is_there = !is_inner;
+  bool ends_in_cache = false;
 
   if (stack == NULL)
     return error_set (error, -ENOMEM, "no memory for a disk");
-  for (unsigned i = 0; blkmq_layers[i] != NULL; i++) {
-    if (!blkmq_layers[i]->is_wanted (config)
-        && !(is_live && blkmq_layers[i]->change != NULL))
-      continue;
-    assert (stack->nr_levels < MAX_LEVELS - 1);
-    stack->levels[stack->nr_levels++].ops = blkmq_layers[i];
+  for (unsigned i = 0; blkmq_layers[i] != NULL && !ends_in_cache; i++) {
+    const struct blkmq_driver *ops = blkmq_layers[i];
+
+    if (ops == &blkmq_layer_cache && is_inner)
+      is_there = true;
+    else if (is_there
+             && (ops->is_wanted (config) || (is_live && ops->change != NULL))) {
+      assert (stack->nr_levels < MAX_LEVELS - 1);
+      stack->levels[stack->nr_levels++].ops = ops;
+      ends_in_cache = ops == &blkmq_layer_cache;
+    }
   }
-  stack->levels[stack->nr_levels++].ops = config_driver (config);
+  stack->driver = config_driver (config);
+  if (!ends_in_cache)
+    stack->levels[stack->nr_levels++].ops = stack->driver;
   if (stack->nr_levels > 1)
     make_ops (stack);
-  choose_levels (stack, config);
+  stack_choose_levels (stack, config);
   *result = stack;
   return 0;
 }
@@ -434,13 +399,13 @@ stack_free (struct stack *stack)
 const struct blkmq_driver *
 stack_driver (const struct stack *stack)
 {
-  return stack->levels[stack->nr_levels - 1].ops;
+  return stack->driver;
 }
 
 const struct blkmq_driver *
 stack_ops (const struct stack *stack)
 {
-  return stack->nr_levels > 1 ? &stack->ops : stack_driver (stack);
+  return stack->nr_levels > 1 ? &stack->ops : stack->levels[0].ops;
 }
 
 void *
@@ -454,7 +419,9 @@ stack_data (struct stack *stack)
 const char *
 stack_layer_name (const struct stack *stack, unsigned index)
 {
-  return index + 1 < stack->nr_levels ? stack->levels[index].ops->name : NULL;
+  return index < stack->nr_levels && stack->levels[index].ops != stack->driver
+             ? stack->levels[index].ops->name
+             : NULL;
 }
 
 int
@@ -544,59 +511,4 @@ stack_close (struct stack *stack)
       stack->levels[i].ops->close (stack->levels[i].data);
   }
   stack->nr_open = 0;
-}
-
-/* ---- control ---- */
-
-const struct blkmq_driver *
-stack_level (const struct stack *stack, unsigned index, void **data)
-{
-  if (index >= stack->nr_levels)
-    return NULL;
-  *data = stack->levels[index].data;
-  return stack->levels[index].ops;
-}
-
-static bool
-has_one_of (const struct blkmq_driver *ops,
-            const struct blkmq_setting *settings, size_t nr_settings)
-{
-  for (size_t i = 0; i < nr_settings; i++) {
-    if (key_find (ops->keys, ops->nr_keys, settings[i].key) != NULL)
-      return true;
-  }
-  return false;
-}
-
-int
-stack_change (struct stack *stack, const struct blkmq_config *old,
-              const struct blkmq_config *config,
-              const struct blkmq_setting *settings, size_t nr_settings,
-              struct blkmq_error *error)
-{
-  bool changed[MAX_LEVELS] = { false };
-
-  for (unsigned i = 0; i < stack->nr_levels; i++) {
-    struct level *level = &stack->levels[i];
-    int r;
-
-    if (!has_one_of (level->ops, settings, nr_settings))
-      continue;
-    if (error != NULL)
-      error->message[0] = '\0';
-    r = level->ops->change (level->data, config, error);
-    if (r == 0) {
-      changed[i] = true;
-      continue;
-    }
-    if (error != NULL && error->message[0] == '\0')
-      error_set (error, r, "%s: %s", level->ops->name, strerror (-r));
-    while (i-- > 0) {
-      if (changed[i])
-        stack->levels[i].ops->change (stack->levels[i].data, old, NULL);
-    }
-    return r;
-  }
-  choose_levels (stack, config);
-  return 0;
 }

@@ -17,10 +17,12 @@
 
 struct stack;
 
-/* The layers that CONFIG wants, over its driver; nothing is opened yet. -ENOMEM
- * and ERROR. */
-int stack_plan (const struct blkmq_config *config, struct stack **stack,
-                struct blkmq_error *error);
+/* The layers that CONFIG wants, over its driver; nothing is opened yet.  If the
+ * cache is among them, these are those down to it, which is the bottom, and
+ * those below it are the ones of the inner disk (inner.h).  -ENOMEM and ERROR.
+ */
+int stack_plan (const struct blkmq_config *config, bool is_inner,
+                struct stack **stack, struct blkmq_error *error);
 void stack_free (struct stack *stack);
 
 /* What the engine is to call, and with which data (after stack_open; NULL
@@ -28,6 +30,7 @@ void stack_free (struct stack *stack);
 const struct blkmq_driver *stack_ops (const struct stack *stack);
 void *stack_data (struct stack *stack);
 
+/* Of the configuration. */
 const struct blkmq_driver *stack_driver (const struct stack *stack);
 
 /* Of the layers, from the top; NULL: there are no more. */
@@ -47,6 +50,9 @@ int stack_open (struct stack *stack, const struct blkmq_config *config,
                 uint64_t seed, struct blkmq_limits *limits,
                 struct blkmq_error *error);
 void stack_close (struct stack *stack);
+
+/* The bottom of STACK stands on INNER: what follows goes on there. */
+void stack_set_inner (struct stack *stack, struct stack *inner);
 
 /* Of each level from the top, whether it takes part or not: its ops, and *DATA.
  * NULL: there are no more. */

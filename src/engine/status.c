@@ -58,10 +58,9 @@ const char *
 blkmq_cause_name (enum blkmq_cause cause)
 {
   static const char *const names[BLKMQ_NR_CAUSES] = {
-    [BLKMQ_CAUSE_COMPLETE] = "complete",
-    [BLKMQ_CAUSE_TIMEOUT] = "timeout",
-    [BLKMQ_CAUSE_ABORT] = "abort",
-    [BLKMQ_CAUSE_REMOVE] = "remove",
+    [BLKMQ_CAUSE_COMPLETE] = "complete", [BLKMQ_CAUSE_TIMEOUT] = "timeout",
+    [BLKMQ_CAUSE_ABORT] = "abort",       [BLKMQ_CAUSE_REMOVE] = "remove",
+    [BLKMQ_CAUSE_POWER] = "power",
   };
 
   return (unsigned)cause < BLKMQ_NR_CAUSES ? names[cause] : "unknown";

@@ -161,9 +161,9 @@ check_shared_layers (const struct export *first, const struct export *other,
   struct text text;
   int r;
 
-  r = stack_plan (first->config, &a, error);
+  r = stack_plan (first->config, false, &a, error);
   if (r == 0)
-    r = stack_plan (other->config, &b, error);
+    r = stack_plan (other->config, false, &b, error);
   if (r == 0 && !stack_is_alike (a, b)) {
     text = text_begin_error (error);
     text_add (&text, "layers (");

@@ -14,6 +14,7 @@
 
 extern const struct blkmq_driver blkmq_layer_fault_bus;
 extern const struct blkmq_driver blkmq_layer_fault_media;
+extern const struct blkmq_driver blkmq_layer_cache;
 extern const struct blkmq_driver blkmq_layer_delay_bus;
 extern const struct blkmq_driver blkmq_layer_delay_media;
 extern const struct blkmq_driver blkmq_layer_badblocks;

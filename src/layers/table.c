@@ -13,6 +13,7 @@ const struct blkmq_driver *const blkmq_layers[] = {
   &blkmq_layer_throttle,    /* bus: what was asked for */
   &blkmq_layer_fault_bus,   /* bus */
   &blkmq_layer_delay_bus,   /* bus */
+  &blkmq_layer_cache,       /* between the two; ends its disk's stack */
   &blkmq_layer_fault_media, /* media: what reaches the driver */
   &blkmq_layer_delay_media, /* media */
   &blkmq_layer_badblocks,   /* the medium itself */

@@ -71,8 +71,8 @@ static struct run *
 power_on (struct unit *unit)
 {
   const struct shape *shape = unit->round->shape;
-  struct disk_options options
-      = { shape->fast ? &unit->clock : NULL, shape->fast };
+  struct disk_options options = { .clock = shape->fast ? &unit->clock : NULL,
+                                  .manual_loops = shape->fast };
   struct run *run = calloc (1, sizeof *run);
   struct blkmq_error error;
 

@@ -662,7 +662,8 @@ bed_config (struct bed *bed, const char *keys)
 int
 bed_alloc_disk (struct bed *bed, const char *keys, bool manual)
 {
-  struct disk_options options = { manual ? &bed->clock : NULL, manual };
+  struct disk_options options
+      = { .clock = manual ? &bed->clock : NULL, .manual_loops = manual };
   struct blkmq_config *config = bed_config (bed, keys);
   int r;
 

@@ -448,7 +448,7 @@ make_config (const char *keys)
 static void
 open_disk (struct world *w, struct race_disk *d)
 {
-  struct disk_options options = { &w->clock, true };
+  struct disk_options options = { .clock = &w->clock, .manual_loops = true };
   struct blkmq_config *config = make_config (w->race->keys);
   struct blkmq_error error;
 
