@@ -90,6 +90,13 @@ struct setting settings[] = {
       .base = "bare",
   },
   {
+      .name = "cache",
+      .about = "with nothing in it: the way to the inner disk, and through it",
+      .drive = DRIVE_SINGLE,
+      .keys = "driver=ring cache_size=64",
+      .base = "bare",
+  },
+  {
       .name = "inline",
       .about = "driver=null, one at a time",
       .drive = DRIVE_SINGLE,

@@ -100,6 +100,9 @@ tests_conformance_test_conformance_LDADD = \
 unit_tests = \
 	tests/unit/test-badblocks \
 	tests/unit/test-badblocks-ranges \
+	tests/unit/test-cache \
+	tests/unit/test-cache-model \
+	tests/unit/test-cache-threads \
 	tests/unit/test-config \
 	tests/unit/test-config-tables \
 	tests/unit/test-config-values \
@@ -130,6 +133,7 @@ unit_tests = \
 	tests/unit/test-merge \
 	tests/unit/test-poll \
 	tests/unit/test-poll-live \
+	tests/unit/test-power \
 	tests/unit/test-sched \
 	tests/unit/test-module \
 	tests/unit/test-nullblk-behaviours \
@@ -155,6 +159,22 @@ tests_unit_test_badblocks_CFLAGS = $(unit_cflags)
 tests_unit_test_badblocks_LDADD = $(harness_libs)
 tests_unit_test_badblocks_ranges_CFLAGS = $(unit_cflags)
 tests_unit_test_badblocks_ranges_LDADD = $(harness_libs)
+tests_unit_test_cache_SOURCES = \
+	tests/unit/test-cache.c tests/unit/cache-bed.h
+tests_unit_test_cache_CFLAGS = $(unit_cflags)
+tests_unit_test_cache_LDADD = $(harness_libs)
+tests_unit_test_power_SOURCES = \
+	tests/unit/test-power.c tests/unit/cache-bed.h
+tests_unit_test_power_CFLAGS = $(unit_cflags)
+tests_unit_test_power_LDADD = $(harness_libs)
+tests_unit_test_cache_model_SOURCES = \
+	tests/unit/test-cache-model.c tests/unit/cache-model.h
+tests_unit_test_cache_model_CFLAGS = $(unit_cflags)
+tests_unit_test_cache_model_LDADD = $(harness_libs)
+tests_unit_test_cache_threads_SOURCES = \
+	tests/unit/test-cache-threads.c tests/unit/cache-model.h
+tests_unit_test_cache_threads_CFLAGS = $(unit_cflags)
+tests_unit_test_cache_threads_LDADD = $(harness_libs)
 tests_unit_test_config_SOURCES = \
 	tests/unit/test-config.c tests/unit/config-fixture.h
 tests_unit_test_config_CFLAGS = $(unit_cflags)
@@ -313,6 +333,7 @@ if PLUGIN
 shell_tests = \
 	tests/shell/test-badblocks.sh \
 	tests/shell/test-blocksize-enforced.sh \
+	tests/shell/test-cache.sh \
 	tests/shell/test-captive-run.sh \
 	tests/shell/test-config-errors.sh \
 	tests/shell/test-config-values.sh \

@@ -64,9 +64,3 @@ inner_time_out (struct blkmq_request *rq, blkmq_token token)
   if (atomic_load (&h->flags) & (HCTX_FROZEN | HCTX_REMOVED))
     hctx_notify_drain (h);
 }
-
-bool
-inner_is_ended (struct blkmq_request *rq)
-{
-  return atomic_load (&request_of (rq)->word) & WORD_ENDED;
-}

@@ -26,9 +26,6 @@ void inner_remove (struct blkmq_disk *inner);
  * come back soon: answer RQ, as if its timeout op had said HELD. */
 void inner_time_out (struct blkmq_request *rq, blkmq_token token);
 
-/* Has RQ, which the layer holds, been answered? */
-bool inner_is_ended (struct blkmq_request *rq);
-
 /* For disk-setup.c: layers of DISK are opened by this thread from now on; NULL:
  * no more.  What was said before. */
 struct inner_opening {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * stack-control.c: the levels of a stack as control sees them: which take part,
- * their settings, their power.  One thread at a time (disk->level_lock).
+ * their settings, names and power.  One thread at a time (disk->level_lock).
  */
 
 #include <config.h>
@@ -100,6 +100,25 @@ stack_change (struct stack *stack, const struct blkmq_config *old,
     return r;
   stack_choose_levels (stack, config);
   return 0;
+}
+
+/* ---- names ---- */
+
+const char *
+stack_layer_name (const struct stack *stack, unsigned index)
+{
+  return index < stack->nr_levels && stack->levels[index].ops != stack->driver
+             ? stack->levels[index].ops->name
+             : NULL;
+}
+
+int
+stack_hctx_error (const struct stack *stack, int r, struct text *text)
+{
+  if (stack->failed_layer != NULL)
+    text_add (text, "%s: ", stack->failed_layer);
+  text_add (text, "%s", strerror (-r));
+  return r;
 }
 
 /* ---- power ---- */

@@ -416,23 +416,6 @@ stack_data (struct stack *stack)
   return stack->nr_levels > 1 ? stack : stack->levels[0].data;
 }
 
-const char *
-stack_layer_name (const struct stack *stack, unsigned index)
-{
-  return index < stack->nr_levels && stack->levels[index].ops != stack->driver
-             ? stack->levels[index].ops->name
-             : NULL;
-}
-
-int
-stack_hctx_error (const struct stack *stack, int r, struct text *text)
-{
-  if (stack->failed_layer != NULL)
-    text_add (text, "%s: ", stack->failed_layer);
-  text_add (text, "%s", strerror (-r));
-  return r;
-}
-
 bool
 stack_is_alike (const struct stack *a, const struct stack *b)
 {

@@ -169,10 +169,9 @@ cache_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   return BLKMQ_QUEUED;
 }
 
-/* What waits in here is let go.  What is below has a timeout of its own there,
- * and says so when it has run out. */
-static enum blkmq_timeout_result
-cache_timeout (struct blkmq_request *rq, blkmq_token token)
+/* Let go of what waits in here.  False: it is below, or on its way there. */
+static bool
+let_go (struct blkmq_request *rq, blkmq_token token)
 {
   struct cache *cache = rq->driver_data;
   struct cache_rq *crq = rq->pdu;
@@ -185,13 +184,26 @@ cache_timeout (struct blkmq_request *rq, blkmq_token token)
     cache_list_remove_locked (crq);
   }
   pthread_mutex_unlock (&cache->lock);
-  if (waits) {
+  if (waits)
     cache_kick (cache); /* others may have waited for its range */
-    return BLKMQ_TIMEOUT_DONE;
-  }
-  if (inner_is_ended (rq))
-    cache_abort_below (crq);
-  return BLKMQ_TIMEOUT_RESET;
+  return waits;
+}
+
+/* What is below has a timeout of its own there, and says so when it has run
+ * out. */
+static enum blkmq_timeout_result
+cache_timeout (struct blkmq_request *rq, blkmq_token token)
+{
+  return let_go (rq, token) ? BLKMQ_TIMEOUT_DONE : BLKMQ_TIMEOUT_RESET;
+}
+
+static bool
+cache_abort (struct blkmq_request *rq, blkmq_token token)
+{
+  if (let_go (rq, token))
+    return true;
+  cache_abort_below (rq->pdu);
+  return false;
 }
 
 /* End all that waits in here; nothing does any more until power is back. */
@@ -424,6 +436,7 @@ const struct blkmq_driver blkmq_layer_cache = {
   .close = cache_close,
   .queue_rq = cache_queue_rq,
   .timeout = cache_timeout,
+  .abort = cache_abort,
   .stop = cache_stop,
   .extents = cache_extents,
   .power = cache_power,

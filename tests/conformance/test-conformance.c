@@ -65,8 +65,51 @@ set_given_keys (struct blkmq_config *config)
     set (config, *key, *key + strlen (*key) + 1);
 }
 
+/* Found out by writing to a disk that is nothing but the driver. */
+static bool
+keeps_data (unsigned target)
+{
+  struct blkmq_config *config = blkmq_config_alloc ();
+  static const char mark[512] = "mark";
+  struct blkmq_submitter *submitter;
+  struct blkmq_disk *disk;
+  struct blkmq_error error;
+  char back[512] = "";
+
+  ck_assert_ptr_nonnull (config);
+  set (config, "driver", wrap_driver (targets[target]));
+  set_given_keys (config);
+  set (config, "size", "1M");
+  if (blkmq_disk_alloc (config, &disk, &error) < 0
+      || blkmq_disk_start (disk, &error) < 0)
+    ck_abort_msg ("%s: %s", targets[target]->name, error.message);
+  blkmq_config_free (config);
+  submitter = blkmq_submitter_alloc (disk, 0);
+  ck_assert_ptr_nonnull (submitter);
+  if (blkmq_disk_limits (disk)->logical_block_bytes == 512) {
+    ck_assert_int_eq (blkmq_write (submitter, mark, 512, 0, 0), 0);
+    ck_assert_int_eq (blkmq_read (submitter, back, 512, 0), 0);
+  }
+  blkmq_disk_remove (disk);
+  blkmq_submitter_free (submitter);
+  blkmq_disk_put (disk);
+  wrap_reset ();
+  return back[0] != 0;
+}
+
+static bool
+is_meant_for (unsigned target, const char *key)
+{
+  if (strcmp (key, "poll_queues") == 0)
+    return targets[target]->poll != NULL;
+  /* What it keeps would be lost, sooner or later. */
+  if (strcmp (key, "cache_size") == 0 || strcmp (key, "fua") == 0)
+    return keeps_data (target);
+  return true;
+}
+
 /* KEYS: key, value, ..., NULL; the depth is DEPTH unless they say otherwise.
- * poll_queues is for those who poll. */
+ * poll_queues is for those who poll, a cache for those who keep data. */
 static struct fixture
 open_fixture (unsigned target, const char *const *keys)
 {
@@ -85,7 +128,7 @@ open_fixture (unsigned target, const char *const *keys)
   snprintf (seed_text, sizeof seed_text, "%" PRIu64, seed);
   set (config, "seed", seed_text);
   for (; keys != NULL && *keys != NULL; keys += 2) {
-    if (strcmp (keys[0], "poll_queues") != 0 || targets[target]->poll != NULL)
+    if (is_meant_for (target, keys[0]))
       set (config, keys[0], keys[1]);
   }
   if (!blkmq_config_is_set (config, "hw_queue_depth"))
@@ -286,6 +329,8 @@ static const char *const modes[][7] = {
   { "scheduler", "mq-deadline", "hw_queue_depth", "4", NULL },
   { "delay_write", "1us", "media_delay_read", "1us", NULL },
   { "requeue", "1,10,0,-1", "fault", "at=media,every=7,delay=1us", NULL },
+  { "cache_size", "1", NULL },
+  { "cache_size", "16k", "submit_queues", "2", "fua", "0", NULL },
 };
 #define NR_MODES (sizeof modes / sizeof modes[0])
 

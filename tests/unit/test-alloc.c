@@ -261,6 +261,12 @@ START_TEST (test_faults_allocate_nothing)
 }
 END_TEST
 
+START_TEST (test_cache_allocates_nothing)
+{
+  run_without_allocating ("null", KEYS "cache_size=16k");
+}
+END_TEST
+
 /* ---- the rare ways: BUSY, requeue, timeout, abort ---- */
 
 static enum blkmq_queue_result
@@ -330,6 +336,7 @@ make_suite (void)
   tcase_add_test (tcase, test_softirq_allocates_nothing);
   tcase_add_test (tcase, test_timer_allocates_nothing);
   tcase_add_test (tcase, test_faults_allocate_nothing);
+  tcase_add_test (tcase, test_cache_allocates_nothing);
   tcase_add_test (tcase, test_rare_ways_allocate_nothing);
   return suite;
 }
