@@ -226,6 +226,13 @@ mark_kernel_log ()
   echo "blkmq: mark" >/dev/kmsg
 }
 
+# Into $run/dmesg.tail.
+kernel_log_since_mark ()
+{
+  dmesg >"$run/dmesg"
+  tac "$run/dmesg" | sed '/blkmq: mark/q' | tac >"$run/dmesg.tail"
+}
+
 # Since the last mark, nothing that a device without faults would cause.
 kernel_log_is_clean ()
 {
@@ -234,8 +241,7 @@ kernel_log_is_clean ()
   complaints+='|(Double|Unexpected) reply|[Ww]rong magic|Wrong reply'
   complaints+='|EXT4-fs .*(error|warning)|XFS .*([Ee]rror|[Cc]orrupt)'
   complaints+='|WARNING:|BUG:|Oops|blocked for more than'
-  dmesg >"$run/dmesg"
-  tac "$run/dmesg" | sed '/blkmq: mark/q' | tac >"$run/dmesg.tail"
+  kernel_log_since_mark
   ! grep -E "$complaints" "$run/dmesg.tail"
 }
 
