@@ -177,6 +177,7 @@ src_libblkmq_ctl_la_SOURCES = \
 	src/ctl/client.c \
 	src/ctl/command.c \
 	src/ctl/control.h \
+	src/ctl/fault.c \
 	src/ctl/internal.h \
 	src/ctl/json.c \
 	src/ctl/listen.c \

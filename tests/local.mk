@@ -309,11 +309,14 @@ tests_libpeer_la_CFLAGS = $(ctl_cflags)
 
 ctl_tests = \
 	tests/ctl/test-control-commands \
+	tests/ctl/test-control-faults \
 	tests/ctl/test-control-fuzz \
 	tests/ctl/test-control-hostile \
 	tests/ctl/test-control-socket
 tests_ctl_test_control_commands_CFLAGS = $(ctl_cflags)
 tests_ctl_test_control_commands_LDADD = $(ctl_libs)
+tests_ctl_test_control_faults_CFLAGS = $(ctl_cflags)
+tests_ctl_test_control_faults_LDADD = $(ctl_libs)
 tests_ctl_test_control_fuzz_CFLAGS = $(ctl_cflags)
 tests_ctl_test_control_fuzz_LDADD = $(ctl_libs)
 tests_ctl_test_control_hostile_CFLAGS = $(ctl_cflags)

@@ -210,6 +210,7 @@ command_show (struct call *call)
   put (&list.ok, o, "driver", json_text (blkmq_disk_driver_name (disk)));
   put (&list.ok, o, "size_bytes", json_count (limits->size_bytes));
   put (&list.ok, o, "seed", json_text (seed));
+  put (&list.ok, o, "power", json_boolean (blkmq_disk_has_power (disk)));
   put (&list.ok, o, "freezes", json_count (export_nr_freezes (call->export)));
   put (&list.ok, o, "limits", show_limits (&list.ok, limits));
   put (&list.ok, o, "queues", show_queues (&list.ok, disk));

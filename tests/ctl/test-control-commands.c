@@ -203,6 +203,7 @@ START_TEST (test_show_says_what_the_disk_is)
   ck_assert_str_eq (text_at (shown, "driver"), "scripted");
   ck_assert_int_eq (number_at (shown, "size_bytes"), 1 << 20);
   ck_assert_str_eq (text_at (shown, "seed"), "18446744073709551615");
+  ck_assert (json_is_true (json_at (shown, "power")));
   ck_assert_int_eq (number_at (shown, "freezes"), 0);
   ck_assert_int_eq (number_at (shown, "limits.logical_block_bytes"),
                     BLOCK_BYTES);
