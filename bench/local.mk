@@ -3,7 +3,7 @@
 # in a shared library of its own.
 
 EXTRA_DIST += bench/README.md
-dist_noinst_SCRIPTS = bench/servers
+dist_noinst_SCRIPTS = bench/servers bench/filters
 dist_noinst_DATA = \
 	bench/comparison.py \
 	bench/measuring.py \

@@ -419,6 +419,7 @@ dev_bench ()
   deps build run bench
   build_tree build
   "$top/bench/servers" "$@" || status=$?
+  "$top/bench/filters" || status=$?
   "$top/build/bench/engine" --json "$top/build/bench/engine.json" || status=$?
   "$top/build/bench/timer" --json "$top/build/bench/timer.json" || status=$?
   exit "$status"

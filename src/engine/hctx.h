@@ -145,6 +145,8 @@ struct blkmq_hctx {
   _Atomic unsigned nr_taken;
   _Atomic uint64_t last_taken_ns;
 
+  _Atomic unsigned nr_sleepers; /* threads that are timers (sync.h) */
+
   struct timer_heap heap;
   struct timer scan_timer;
   struct timer rerun_timer; /* after BUSY_HOST */

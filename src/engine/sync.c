@@ -111,6 +111,16 @@ sync_end_io (struct blkmq_io *io, enum blkmq_status status)
   completion_signal (&sync->done);
 }
 
+/* Beyond this the loop is as cheap. */
+#define MAX_SLEEPERS 48
+
+static void
+forget_timer (struct sync_sleep *sleep)
+{
+  atomic_fetch_sub (&sleep->hctx->nr_sleepers, 1);
+  sleep->request = NULL;
+}
+
 bool
 sync_takes_timer (struct thread_slot *slot, struct request *r,
                   uint64_t deadline_ns, uint64_t token)
@@ -121,6 +131,11 @@ sync_takes_timer (struct thread_slot *slot, struct request *r,
   if (sleep == NULL || r->io != sleep->io || r->nr_merged > 0
       || io_is_split (r->io) || r->rq.hctx->clock->fake)
     return false;
+  /* Of many the loop can wake several at a time. */
+  if (atomic_fetch_add (&r->rq.hctx->nr_sleepers, 1) >= MAX_SLEEPERS) {
+    atomic_fetch_sub (&r->rq.hctx->nr_sleepers, 1);
+    return false;
+  }
   *sleep = (struct sync_sleep){ sleep->io, r, r->rq.hctx, token, deadline_ns };
   return true;
 }
@@ -132,7 +147,7 @@ wake_request (struct thread_slot *slot, struct sync_io *sync)
   struct sync_sleep sleep = sync->sleep;
   enum hold hold;
 
-  sync->sleep.request = NULL;
+  forget_timer (&sync->sleep);
   slot->depth++;
   hold = hctx_hold (slot, sleep.hctx);
   /* Not answered: so the request is there still, as long as we hold its hctx
@@ -195,9 +210,11 @@ sync_submit (struct thread_slot *slot, struct blkmq_submitter *submitter,
 
 /* Over: the io may be gone. */
 static int
-sync_end (struct thread_slot *slot, const struct sync_io *sync)
+sync_end (struct thread_slot *slot, struct sync_io *sync)
 {
   slot->sleep = NULL;
+  if (sync->sleep.request != NULL) /* ended ahead of its time */
+    forget_timer (&sync->sleep);
   return -blkmq_status_to_errno (sync->status);
 }
 
