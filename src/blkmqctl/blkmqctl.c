@@ -90,7 +90,7 @@ print_help (void)
         "4 an answer that is not understood.  blkmqctl(1) has examples.");
 }
 
-static enum ctl_status
+static enum ctl_status __attribute__ ((format (printf, 1, 2)))
 wrong_usage (const char *format, ...)
 {
   va_list args;

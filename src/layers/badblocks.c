@@ -179,7 +179,7 @@ take (struct badblocks *badblocks, const struct blkmq_config *config,
 {
   const char *value = blkmq_config_string (config, "badblocks");
   struct ranges *ranges = calloc (1, sizeof *ranges);
-  struct table *table;
+  struct table *table = NULL;
   int r = 0;
 
   if (ranges == NULL)
