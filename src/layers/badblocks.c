@@ -147,12 +147,12 @@ no_memory (struct blkmq_error *error)
 }
 
 static int
-apply (const struct badblocks *badblocks, struct ranges *ranges,
-       const char *value, struct blkmq_error *error)
+apply (struct ranges *ranges, const char *value, uint64_t last_sector,
+       struct blkmq_error *error)
 {
   const char *wrong, *item;
   struct text text;
-  int r = ranges_apply (ranges, value, badblocks->last_sector, &wrong, &item);
+  int r = ranges_apply (ranges, value, last_sector, &wrong, &item);
 
   if (r == 0)
     return 0;
@@ -168,8 +168,28 @@ apply (const struct badblocks *badblocks, struct ranges *ranges,
             "%s; must be +START-END (bad) or -START-END (good), one or more "
             "with commas between them, in sectors of 512 bytes from 0 to "
             "%" PRIu64 ", and make at most %u ranges",
-            wrong, badblocks->last_sector, RANGES_MAX);
+            wrong, last_sector, RANGES_MAX);
   return r;
+}
+
+/* As if nothing were bad yet: whether the ranges are too many depends on what
+ * there is. */
+static int
+badblocks_check (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  const char *value = blkmq_config_string (config, "badblocks");
+  uint64_t size_bytes = blkmq_config_number (config, "size");
+  struct ranges *ranges;
+  int r;
+
+  if (value == NULL || *value == '\0')
+    return 0;
+  ranges = calloc (1, sizeof *ranges);
+  if (ranges == NULL)
+    return no_memory (error);
+  r = apply (ranges, value, (size_bytes - 1) / SECTOR_BYTES, error);
+  free (ranges);
+  return r == -ENOSPC ? 0 : r;
 }
 
 /* What CONFIG says becomes what is. */
@@ -185,7 +205,7 @@ take (struct badblocks *badblocks, const struct blkmq_config *config,
   if (ranges == NULL)
     return no_memory (error);
   if (value != NULL)
-    r = apply (badblocks, ranges, value, error);
+    r = apply (ranges, value, badblocks->last_sector, error);
   if (r == 0) {
     r = make_table (ranges, config, &table);
     if (r < 0)
@@ -220,7 +240,7 @@ print_with (const struct badblocks *badblocks, const char *value, char *buf,
   read_table (atomic_load_explicit (&badblocks->table, memory_order_acquire),
               ranges);
   if (value != NULL)
-    r = apply (badblocks, ranges, value, error);
+    r = apply (ranges, value, badblocks->last_sector, error);
   if (r == 0)
     r = ranges_print (ranges, buf, buf_bytes);
   free (ranges);
@@ -343,6 +363,7 @@ const struct blkmq_driver blkmq_layer_badblocks = {
   .keys = keys,
   .nr_keys = sizeof keys / sizeof keys[0],
   .is_wanted = badblocks_is_wanted,
+  .check = badblocks_check,
   .open = badblocks_open,
   .close = badblocks_close,
   .queue_rq = badblocks_queue_rq,

@@ -644,7 +644,7 @@ START_TEST (test_wrong_values_are_refused_and_change_nothing)
 
   for (size_t i = 0; i < NR (cases); i++) {
     struct bed *other = bed_alloc ();
-    char keys[100];
+    struct blkmq_config *config = bed_config (other, "");
 
     ck_assert_int_eq (set (bed, cases[i].value, "badblocks_once", "1"),
                       -EINVAL);
@@ -654,10 +654,12 @@ START_TEST (test_wrong_values_are_refused_and_change_nothing)
                    "%s", bed->error.message);
     ck_assert_ptr_nonnull (strstr (bed->error.message, allowed));
     ck_assert_str_eq (shown (bed), "+8-15");
-    /* At start likewise. */
-    snprintf (keys, sizeof keys, "badblocks=%s", cases[i].value);
-    ck_assert_int_eq (bed_alloc_disk (other, keys, true), -EINVAL);
+    /* At start likewise, before there is a disk. */
+    ck_assert_int_eq (
+        blkmq_config_set (config, "badblocks", cases[i].value, NULL), 0);
+    ck_assert_int_eq (blkmq_config_check (config, &other->error), -EINVAL);
     ck_assert_str_eq (other->error.message, bed->error.message);
+    blkmq_config_free (config);
     bed_drop (other);
   }
   expect (bed, BLKMQ_OP_READ, 8, 1, BLKMQ_STS_MEDIUM);
@@ -708,6 +710,22 @@ START_TEST (test_too_many_ranges_are_refused_and_change_nothing)
   expect (bed, BLKMQ_OP_READ, 8188, 1, BLKMQ_STS_MEDIUM);
   expect (bed, BLKMQ_OP_READ, 8189, 1, BLKMQ_STS_OK);
   expect (bed, BLKMQ_OP_READ, 8191, 1, BLKMQ_STS_MEDIUM);
+  bed_stop (bed);
+}
+END_TEST
+
+/* More of them than there may be, if these were all. */
+START_TEST (test_ranges_that_are_there_already_are_not_too_many)
+{
+  struct bed *bed = start_answering ("size=100M badblocks=+0-8195");
+  static char value[4097 * 16];
+  size_t used = 0;
+
+  for (unsigned i = 0; i < 4097; i++)
+    used += (size_t)snprintf (value + used, sizeof value - used, "%s+%u-%u",
+                              i > 0 ? "," : "", 2 * i, 2 * i);
+  must_set (bed, value, NULL, NULL);
+  ck_assert_str_eq (shown (bed), "+0-8195");
   bed_stop (bed);
 }
 END_TEST
@@ -773,6 +791,7 @@ make_suite (void)
   tcase_add_test (tcase, test_wrong_values_are_refused_and_change_nothing);
   tcase_add_test (tcase, test_layer_is_there_when_something_is_bad);
   tcase_add_test (tcase, test_too_many_ranges_are_refused_and_change_nothing);
+  tcase_add_test (tcase, test_ranges_that_are_there_already_are_not_too_many);
   tcase_add_test (tcase, test_other_keys_read_back_as_set);
   return suite;
 }
