@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "cache.h"
+#include "engine/config.h"
 #include "engine/inner.h"
 #include "engine/word.h"
 #include "engine/yield.h"
@@ -342,6 +343,13 @@ cache_close (void *data)
   free (cache);
 }
 
+static uint32_t
+page_bytes_of (uint64_t block_bytes)
+{
+  return block_bytes > CACHE_MIN_PAGE_BYTES ? (uint32_t)block_bytes
+                                            : CACHE_MIN_PAGE_BYTES;
+}
+
 /* What is below decides but for what the cache adds. */
 static void
 stack_limits (struct cache *cache, const struct blkmq_config *config,
@@ -354,23 +362,52 @@ stack_limits (struct cache *cache, const struct blkmq_config *config,
   limits->fua = blkmq_config_number (config, "fua") != 0;
   cache->size_bytes = limits->size_bytes;
   cache->block_bytes = limits->logical_block_bytes;
-  cache->page_bytes = cache->block_bytes > CACHE_MIN_PAGE_BYTES
-                          ? cache->block_bytes
-                          : CACHE_MIN_PAGE_BYTES;
+  cache->page_bytes = page_bytes_of (cache->block_bytes);
 }
 
-/* Nobody would poll for what is below. */
-static int
-check_polled (const struct blkmq_config *config, struct blkmq_error *error)
+/* "KEY=VALUE: ", with the value that was given. */
+static struct text
+begin_error (const struct blkmq_config *config, const char *key,
+             struct blkmq_error *error)
 {
-  if (blkmq_config_number (config, "poll_queues") == 0)
+  struct text text = text_begin_error (error);
+
+  text_add (&text, "%s=", key);
+  text_add_value (&text, blkmq_config_string (config, key));
+  text_add (&text, ": ");
+  return text;
+}
+
+static int
+check_size (const struct blkmq_config *config, uint32_t page_bytes,
+            struct blkmq_error *error)
+{
+  struct text text;
+
+  if (blkmq_config_number (config, "cache_size") >= page_bytes)
     return 0;
-  if (error != NULL)
-    snprintf (error->message, sizeof error->message,
-              "poll_queues=%s: contradicts cache_size=%s; must be 0 with a "
-              "cache",
-              blkmq_config_string (config, "poll_queues"),
-              blkmq_config_string (config, "cache_size"));
+  text = begin_error (config, "cache_size", error);
+  text_add (&text,
+            "must be 0 (none) or at least %" PRIu32 " bytes, with blocksize=%s",
+            page_bytes, blkmq_config_string (config, "blocksize"));
+  return -EINVAL;
+}
+
+static int
+cache_check (const struct blkmq_config *config, struct blkmq_error *error)
+{
+  struct text text;
+
+  if (!cache_is_wanted (config))
+    return 0;
+  if (blkmq_config_number (config, "poll_queues") == 0)
+    return check_size (
+        config, page_bytes_of (blkmq_config_number (config, "blocksize")),
+        error);
+  /* Nobody would poll for what is below. */
+  text = begin_error (config, "poll_queues", error);
+  text_add (&text, "contradicts cache_size=%s; must be 0 with a cache",
+            blkmq_config_string (config, "cache_size"));
   return -EINVAL;
 }
 
@@ -380,6 +417,7 @@ cache_open (const struct blkmq_config *config, uint64_t seed,
 {
   uint64_t bytes = blkmq_config_number (config, "cache_size");
   struct cache *cache = aligned_alloc (alignof (struct cache), sizeof *cache);
+  struct text text;
   int r;
 
   (void)seed;
@@ -389,30 +427,22 @@ cache_open (const struct blkmq_config *config, uint64_t seed,
   pthread_mutex_init (&cache->lock, NULL);
   for (size_t i = 0; i < sizeof cache->lists / sizeof cache->lists[0]; i++)
     TAILQ_INIT (&cache->lists[i]);
-  r = check_polled (config, error);
-  if (r == 0)
-    r = inner_alloc (&cache->inner, error);
+  r = inner_alloc (&cache->inner, error);
   if (r < 0)
     goto free_cache;
   stack_limits (cache, config, limits);
-  if (bytes < cache->page_bytes) {
-    r = -EINVAL;
-    if (error != NULL)
-      snprintf (error->message, sizeof error->message,
-                "cache_size=%" PRIu64 "b: must be 0 (none) or at least %" PRIu32
-                " bytes, with that blocksize",
-                bytes, cache->page_bytes);
+  /* The driver's blocks may be larger than was asked for. */
+  r = check_size (config, cache->page_bytes, error);
+  if (r < 0)
     goto free_cache;
-  }
   r = cache_store_init (cache, bytes);
   if (r == 0)
     r = init_queues (cache);
   if (r == 0)
     r = cache_slots_init (cache);
   if (r < 0) {
-    if (error != NULL)
-      snprintf (error->message, sizeof error->message,
-                "cache_size=%" PRIu64 "b: no memory for that cache", bytes);
+    text = begin_error (config, "cache_size", error);
+    text_add (&text, "no memory for that cache");
     cache_close (cache);
     return r;
   }
@@ -432,6 +462,7 @@ const struct blkmq_driver blkmq_layer_cache = {
   .keys = cache_keys,
   .nr_keys = sizeof cache_keys / sizeof cache_keys[0],
   .is_wanted = cache_is_wanted,
+  .check = cache_check,
   .open = cache_open,
   .close = cache_close,
   .queue_rq = cache_queue_rq,

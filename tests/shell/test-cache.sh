@@ -50,5 +50,5 @@ stop_nbdkit
 
 ! nbdkit -U - "$plugin" 8M cache_size=1k --run true 2>"$tmp/refused" \
   || fail "a cache of 1 KiB was taken"
-grep -q 'cache_size=1024b: must be 0 (none) or at least 4096 bytes' \
+grep -q 'cache_size=1k: must be 0 (none) or at least 4096 bytes' \
   "$tmp/refused" || fail "not refused as it should be: $(cat "$tmp/refused")"

@@ -696,9 +696,35 @@ START_TEST (test_what_cannot_be_is_refused)
 {
   check_refused ("cache_size=512b", "cache_size=512b: must be 0 (none) or at "
                                     "least 4096 bytes");
-  check_refused ("cache_size=8k blocksize=16k", "at least 16384 bytes");
+  check_refused ("cache_size=8k blocksize=16k",
+                 "cache_size=8k: must be 0 (none) or at least 16384 bytes, "
+                 "with blocksize=16k");
   check_refused ("cache_size=1 poll_queues=1",
                  "poll_queues=1: contradicts cache_size=1");
+}
+END_TEST
+
+/* By whatever way. */
+START_TEST (test_queues_above_a_cache_do_not_become_polled)
+{
+  struct bed *bed = cache_bed_alloc (&media);
+  const struct blkmq_setting setting = { "poll_queues", "1" };
+  struct blkmq_queues queues;
+
+  bed->script.driver = "scripted-poll";
+  bed_open (bed, "cache_size=1 live=1");
+  ck_assert_int_eq (blkmq_disk_set (bed->disk, &setting, 1, &bed->error),
+                    -EINVAL);
+  ck_assert_str_eq (bed->error.message,
+                    "poll_queues=1: contradicts cache_size=1; must be 0 with a "
+                    "cache");
+  blkmq_disk_queues (bed->disk, &queues);
+  queues.poll_queues = 1;
+  ck_assert_int_eq (blkmq_update_queues (bed->disk, &queues, &bed->error),
+                    -EINVAL);
+  ck_assert_ptr_nonnull (strstr (bed->error.message, "does not poll"));
+  ck_assert_uint_eq (blkmq_disk_nr_hw_queues (bed->disk), 1);
+  bed_stop (bed);
 }
 END_TEST
 
@@ -841,6 +867,7 @@ main (void)
 
   tcase = harness_case (suite, "configuration");
   tcase_add_test (tcase, test_what_cannot_be_is_refused);
+  tcase_add_test (tcase, test_queues_above_a_cache_do_not_become_polled);
   tcase_add_test (tcase, test_without_a_cache_nothing_is_volatile);
   tcase_add_test (tcase, test_extents_show_what_is_cached_as_data);
   tcase_add_test (tcase, test_settings_reach_what_is_below);
