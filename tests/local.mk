@@ -123,6 +123,7 @@ unit_tests = \
 	tests/unit/test-control \
 	tests/unit/test-histogram \
 	tests/unit/test-iostats \
+	tests/unit/test-knobs \
 	tests/unit/test-layers \
 	tests/unit/test-lifetime \
 	tests/unit/test-loop \
@@ -185,6 +186,12 @@ tests_unit_test_config_values_CFLAGS = $(unit_cflags)
 tests_unit_test_config_values_LDADD = $(unit_libs)
 tests_unit_test_dispatch_CFLAGS = $(unit_cflags)
 tests_unit_test_dispatch_LDADD = $(harness_libs)
+tests_unit_test_knobs_SOURCES = \
+	tests/unit/knob-effects.c tests/unit/knobs.h tests/unit/test-knobs.c
+tests_unit_test_knobs_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DMANUAL='"$(abs_top_srcdir)/man/nbdkit-blkmq-plugin.pod"'
+tests_unit_test_knobs_CFLAGS = $(unit_cflags)
+tests_unit_test_knobs_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_layers_CFLAGS = $(unit_cflags)
 tests_unit_test_layers_LDADD = $(harness_libs)
 tests_unit_test_lifetime_CFLAGS = $(unit_cflags)
