@@ -205,6 +205,9 @@ struct blkmq_driver {
   void (*map_queues) (void *driver_data, unsigned nr_hw_queues,
                       struct blkmq_queue_map map[BLKMQ_NR_HCTX_TYPES]);
 
+  /* complete, timeout and abort: a layer's RQ is a view of the request, for the
+   * call only; what it keeps is the pointer that queue_rq was given. */
+
   /* Look at a request on its way up, in the context where it will be answered
    * (irqmode), and decide the final status; STATUS is what blkmq_complete was
    * given.  The request is on loan: read it and the pdu, do not keep it, do

@@ -196,7 +196,7 @@ elevator_give_tag_back (struct blkmq_hctx *h, struct request *r)
 unsigned
 blkmq_request_tag (const struct blkmq_request *rq)
 {
-  const struct request *r = (const struct request *)rq;
+  const struct request *r = request_of ((struct blkmq_request *)(uintptr_t)rq);
 
   return r->driver_tag != NO_TAG ? (unsigned)r->driver_tag : r->tag;
 }

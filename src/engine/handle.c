@@ -111,6 +111,8 @@ void
 blkmq_set_bytes (struct blkmq_request *rq, uint64_t bytes)
 {
   assert (bytes > 0);
+  /* The request's own, and those of what complete was shown. */
+  __atomic_store_n (&request_of (rq)->rq.bytes, bytes, __ATOMIC_RELAXED);
   __atomic_store_n (&rq->bytes, bytes, __ATOMIC_RELAXED);
 }
 

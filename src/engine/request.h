@@ -81,10 +81,29 @@ request_is_kept (const struct request *r)
   return r->keep_ns != 0;
 }
 
+/* What ops that look at a request from the side are shown of it where there are
+ * layers (stack.c): a copy, with the pdu and the data of the level that is
+ * asked.  What stands in the request itself is that of the level that has it,
+ * and may change meanwhile. */
+struct request_view {
+  alignas (CACHE_LINE_BYTES) struct request *request;
+  struct blkmq_request rq;
+};
+
+static_assert (offsetof (struct request, rq) == 0, "aligned as a cache line");
+static_assert (offsetof (struct request_view, rq) % CACHE_LINE_BYTES != 0,
+               "and told by that from a view");
+
+/* By the address alone: what is there may be in its next life. */
 static inline struct request *
 request_of (struct blkmq_request *rq)
 {
-  return (struct request *)((char *)rq - offsetof (struct request, rq));
+  if (__builtin_expect ((uintptr_t)rq % CACHE_LINE_BYTES != 0, 0))
+    return ((struct request_view *)(void *)((char *)rq
+                                            - offsetof (struct request_view,
+                                                        rq)))
+        ->request;
+  return (struct request *)rq;
 }
 
 /* The pdu, all of it: rq.pdu may point into it, for a level of a stack. */

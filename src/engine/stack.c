@@ -53,10 +53,11 @@ stack_of (struct blkmq_request *rq)
   return rq->hctx->driver_data;
 }
 
-/* Show RQ to a level as its own.  What stands there already is not written
- * again: a timeout op for the issue before may be reading it. */
-static const struct blkmq_driver *
-show (const struct stack *stack, struct blkmq_request *rq, unsigned index)
+/* RQ is a level's from now on: the pdu and the data are its own.  What stands
+ * there already is not written again: the driver may be reading it, asked for
+ * the issue before. */
+static void
+give (const struct stack *stack, struct blkmq_request *rq, unsigned index)
 {
   const struct level *level = &stack->levels[index];
   void *pdu = base_of (rq) + level->pdu_offset;
@@ -65,7 +66,40 @@ show (const struct stack *stack, struct blkmq_request *rq, unsigned index)
     rq->pdu = pdu;
   if (rq->driver_data != level->data)
     rq->driver_data = level->data;
-  return level->ops;
+}
+
+/* What the level INDEX is to look at, from the side, while RQ may be another's.
+ * The driver never has to share it: once a request is there it is dispatched
+ * nowhere else in this life.  A layer gets a copy in *VIEW.  The caller has a
+ * reference. */
+static struct blkmq_request *
+show (const struct stack *stack, struct blkmq_request *rq, unsigned index,
+      struct request_view *view)
+{
+  const struct level *level = &stack->levels[index];
+
+  if (index == stack->nr_levels - 1)
+    return rq;
+  view->request = request_of (rq);
+  view->rq = (struct blkmq_request){
+    .op = rq->op,
+    .flags = rq->flags,
+    .offset_bytes = rq->offset_bytes,
+    .bytes = __atomic_load_n (&rq->bytes, __ATOMIC_RELAXED),
+    .hctx = rq->hctx,
+    .driver_data = level->data,
+    .pdu = base_of (rq) + level->pdu_offset,
+    .segment = rq->segment,
+    .skip_bytes = rq->skip_bytes,
+  };
+  return &view->rq;
+}
+
+/* The level that has RQ, or had it last: all that is its own stands there. */
+static unsigned
+level_of (struct blkmq_request *rq)
+{
+  return atomic_load_explicit (&pdu_of (rq)->level, memory_order_acquire);
 }
 
 /* ---- down ---- */
@@ -74,9 +108,10 @@ static enum blkmq_queue_result
 queue_on (const struct stack *stack, struct blkmq_hctx *hctx,
           struct blkmq_request *rq, blkmq_token token, unsigned index)
 {
+  give (stack, rq, index);
   atomic_store_explicit (&pdu_of (rq)->level, (uint8_t)index,
-                         memory_order_relaxed);
-  return show (stack, rq, index)->queue_rq (hctx, rq, token);
+                         memory_order_release);
+  return stack->levels[index].ops->queue_rq (hctx, rq, token);
 }
 
 static enum blkmq_queue_result
@@ -88,7 +123,7 @@ stack_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   unsigned index = stack->first;
 
   if (word_gen_follows (name_gen (pdu->token), name_gen (token)))
-    index = atomic_load_explicit (&pdu->level, memory_order_relaxed);
+    index = level_of (rq);
   pdu->token = token;
   pdu->is_climbing = false;
   return queue_on (stack, hctx, rq, token, index);
@@ -99,8 +134,7 @@ blkmq_pass (struct blkmq_hctx *hctx, struct blkmq_request *rq,
             blkmq_token token)
 {
   const struct stack *stack = hctx->driver_data;
-  unsigned index
-      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
+  unsigned index = level_of (rq);
 
   assert (index + 1 < stack->nr_levels);
   return queue_on (stack, hctx, rq, token, stack->levels[index].below);
@@ -155,15 +189,17 @@ stack_complete (struct blkmq_request *rq, enum blkmq_status status)
 
   if (!pdu->is_climbing) {
     pdu->is_climbing = true;
-    pdu->up = (int8_t)atomic_load_explicit (&pdu->level, memory_order_relaxed);
+    pdu->up = (int8_t)level_of (rq);
   }
   while (pdu->up >= 0 && !request_is_kept (request_of (rq))) {
-    const struct level *level = &stack->levels[pdu->up];
-    const struct blkmq_driver *ops = show (stack, rq, (unsigned)pdu->up);
+    unsigned index = (unsigned)pdu->up;
+    const struct level *level = &stack->levels[index];
+    struct request_view view;
 
     pdu->up = level->above;
-    if (ops->complete != NULL)
-      status = ops->complete (rq, status);
+    if (level->ops->complete == NULL)
+      continue;
+    status = level->ops->complete (show (stack, rq, index, &view), status);
   }
   return status;
 }
@@ -172,22 +208,25 @@ static enum blkmq_timeout_result
 stack_timeout (struct blkmq_request *rq, blkmq_token token)
 {
   const struct stack *stack = stack_of (rq);
-  unsigned index
-      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
-  const struct blkmq_driver *ops = show (stack, rq, index);
+  unsigned index = level_of (rq);
+  const struct blkmq_driver *ops = stack->levels[index].ops;
+  struct request_view view;
 
-  return ops->timeout != NULL ? ops->timeout (rq, token) : BLKMQ_TIMEOUT_RESET;
+  if (ops->timeout == NULL)
+    return BLKMQ_TIMEOUT_RESET;
+  return ops->timeout (show (stack, rq, index, &view), token);
 }
 
 static bool
 stack_abort (struct blkmq_request *rq, blkmq_token token)
 {
   const struct stack *stack = stack_of (rq);
-  unsigned index
-      = atomic_load_explicit (&pdu_of (rq)->level, memory_order_relaxed);
-  const struct blkmq_driver *ops = show (stack, rq, index);
+  unsigned index = level_of (rq);
+  const struct blkmq_driver *ops = stack->levels[index].ops;
+  struct request_view view;
 
-  return ops->abort != NULL && ops->abort (rq, token);
+  return ops->abort != NULL
+         && ops->abort (show (stack, rq, index, &view), token);
 }
 
 /* ---- set-up and take-down ---- */
@@ -263,8 +302,9 @@ exit_request_below (const struct stack *stack, struct blkmq_request *rq,
                     unsigned index, unsigned tag, unsigned above)
 {
   for (unsigned i = above + 1; i < stack->nr_levels; i++) {
-    const struct blkmq_driver *ops = show (stack, rq, i);
+    const struct blkmq_driver *ops = stack->levels[i].ops;
 
+    give (stack, rq, i);
     if (ops->exit_request != NULL)
       ops->exit_request (stack->levels[i].data, rq, index, tag);
   }
@@ -277,9 +317,10 @@ stack_init_request (void *opaque, struct blkmq_request *rq, unsigned index,
   const struct stack *stack = plan_of (rq);
 
   for (unsigned i = stack->nr_levels; i-- > 0;) {
-    const struct blkmq_driver *ops = show (stack, rq, i);
+    const struct blkmq_driver *ops = stack->levels[i].ops;
     int r = 0;
 
+    give (stack, rq, i);
     if (ops->init_request != NULL)
       r = ops->init_request (stack->levels[i].data, rq, index, tag);
     if (r < 0) {
@@ -295,8 +336,9 @@ stack_exit_request (void *opaque, struct blkmq_request *rq, unsigned index,
                     unsigned tag)
 {
   const struct stack *stack = plan_of (rq);
-  const struct blkmq_driver *top = show (stack, rq, 0);
+  const struct blkmq_driver *top = stack->levels[0].ops;
 
+  give (stack, rq, 0);
   if (top->exit_request != NULL)
     top->exit_request (stack->levels[0].data, rq, index, tag);
   exit_request_below (stack, rq, index, tag, 0);

@@ -767,6 +767,38 @@ START_TEST (test_live_changes_keep_the_layers)
 }
 END_TEST
 
+/* While the driver is asked the request goes up through the layers: what it was
+ * shown stays its own. */
+static enum blkmq_timeout_result
+completes_and_looks (struct script *script, struct blkmq_request *rq,
+                     blkmq_token token)
+{
+  const struct issue *issue = script_issue (script, 0);
+  void *pdu = rq->pdu, *data = rq->driver_data;
+
+  ck_assert_ptr_eq (rq, issue->rq);
+  ck_assert_int_eq (script_complete (script, rq, token, BLKMQ_STS_OK), 0);
+  ck_assert_ptr_eq (rq->pdu, pdu);
+  ck_assert_ptr_eq (rq->driver_data, data);
+  return BLKMQ_TIMEOUT_RESET;
+}
+
+START_TEST (test_going_up_leaves_the_driver_what_it_looks_at)
+{
+  struct bed *bed = start_layers ("io_timeout=10");
+  struct test_io t;
+
+  bed->script.on_timeout = completes_and_looks;
+  test_io_submit (&t, bed, 0);
+  check_events ("u:queue l:queue");
+  bed_pass (bed, 100 * MS);
+  ck_assert_uint_eq (bed->script.nr_timeouts, 1);
+  check_events ("l:complete u:complete");
+  assert_ended (&t, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 static Suite *
 make_suite (void)
 {
@@ -803,6 +835,7 @@ make_suite (void)
   tcase = harness_case (suite, "life");
   tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_test (tcase, test_timeout_asks_the_level_that_has_it);
+  tcase_add_test (tcase, test_going_up_leaves_the_driver_what_it_looks_at);
   tcase_add_test (tcase, test_abort_asks_the_level_that_has_it);
   tcase_add_test (tcase, test_abort_waits_for_queue_rq_before_it_asks);
   tcase_add_test (tcase, test_set_up_from_below_and_taken_down_from_above);

@@ -160,13 +160,18 @@ receivers_are ()
   [ "$(receivers_of "$1")" = "$2" ]
 }
 
+has_capacity ()
+{
+  [ "$(cat "/sys/block/$1/size")" != 0 ]
+}
+
 # attach NAME DEVICE CONNECTIONS [nbd-client option...]
 #
 # nbd-client leaves no process behind.  The kernel has a race (seen in 6.1 and
 # 6.12): where it cannot start a worker for each connection at once, a single
 # stand-in takes them in turn, and stays with the first, which never ends.  I/O
 # on the others would hang.  So count the receivers, and try again when one is
-# missing.
+# missing; or when the device has no size, which a busy machine has shown once.
 attach ()
 {
   local name=$1 device=$2 connections=$3
@@ -174,8 +179,10 @@ attach ()
 
   for _ in 1 2 3 4 5; do
     nbd-client -unix "$run/$name.sock" "/dev/$device" -C "$connections" "$@"
-    await 3 receivers_are "$device" "$connections" && return
-    echo "attach: $(receivers_of "$device") receivers, trying again"
+    await 3 receivers_are "$device" "$connections" \
+      && await 3 has_capacity "$device" && return
+    echo "attach: $(receivers_of "$device") receivers," \
+         "$(cat "/sys/block/$device/size") sectors, trying again"
     detach "$device"
   done
   return 1
@@ -230,7 +237,9 @@ mark_kernel_log ()
 kernel_log_since_mark ()
 {
   dmesg >"$run/dmesg"
-  tac "$run/dmesg" | sed '/blkmq: mark/q' | tac >"$run/dmesg.tail"
+  awk '/blkmq: mark/ { nr = 0 } { line[nr++] = $0 }
+       END { for (i = 0; i < nr; i++) print line[i] }' "$run/dmesg" \
+    >"$run/dmesg.tail"
 }
 
 # Since the last mark, nothing that a device without faults would cause.
