@@ -406,6 +406,24 @@ dev_stress ()
   foreground "${fixed_addresses[@]}" "$top/$dir/tests/stress/stress" "$@"
 }
 
+# ./dev jitter [SEED [COUNT]]
+dev_jitter ()
+{
+  local dir=build-jitter
+  deps build
+  mkdir -p "$top/$dir"
+  gcc -O2 -fPIC -Wall -Wextra -c -o "$top/$dir/jitter.o" \
+    "$top/tests/stress/jitter.c"
+  build_stress "$dir" --disable-lto \
+    CFLAGS='-O1 -g -fsanitize-coverage=trace-pc' LIBS="$top/$dir/jitter.o"
+  export BLKMQ_JITTER_SEED=${BLKMQ_JITTER_SEED:-$((RANDOM + 1))}
+  echo "BLKMQ_JITTER_SEED=$BLKMQ_JITTER_SEED" \
+       "BLKMQ_JITTER_EVERY=${BLKMQ_JITTER_EVERY:=6000}" \
+       "BLKMQ_JITTER_US=${BLKMQ_JITTER_US:=600}"
+  export BLKMQ_JITTER_EVERY BLKMQ_JITTER_US
+  foreground "$top/$dir/tests/stress/stress" "$@"
+}
+
 dev_mutants ()
 {
   deps build

@@ -2,7 +2,7 @@
 # Tests.  `make check' runs all of them.  Each file unit/test-*.c is a program;
 # each file in shell/ and man/ a script.
 
-EXTRA_DIST += tests/model tests/outside tests/stress/mutants tests/symbols.list \
+EXTRA_DIST += tests/model tests/outside tests/stress/jitter.c tests/stress/mutants tests/symbols.list \
 	tests/vm
 
 # A test gets its paths from the environment, never from where it is run.

@@ -65,6 +65,7 @@ struct device {
   const struct shape *shape;
   struct device_counts counts;
   _Atomic bool calm, quit;
+  _Atomic bool is_open; /* from open to the end of close */
   _Atomic unsigned nr_quiet; /* depth of quiesce and freeze */
   _Atomic unsigned nr_hctxs;
   _Atomic uint64_t recent[NR_RECENT];
@@ -600,6 +601,7 @@ stress_open (const struct blkmq_config *config, uint64_t seed,
   limits->volatile_cache = device->shape->cache;
   limits->fua = device->shape->fua;
   *driver_data = device;
+  device->is_open = true;
   for (unsigned i = 0; i < NR_DEVICE_THREADS; i++)
     require (pthread_create (&device->threads[i], NULL, run_device, device)
              == 0);
@@ -639,6 +641,7 @@ stress_close (void *driver_data)
   if (!device->quit) /* never started */
     stress_stop (driver_data);
   require_op (device->nr_hctxs, ==, 0);
+  device->is_open = false;
 }
 
 static int
@@ -734,6 +737,10 @@ device_alloc (struct run *run)
 void
 device_free (struct device *device)
 {
+  /* Ours may not have been the last reference to the disk: whoever changes the
+   * queues of its tag set has one for as long as that takes. */
+  while (device->is_open)
+    pause_us (100);
   pthread_cond_destroy (&device->more);
   pthread_mutex_destroy (&device->lock);
   free (device);

@@ -414,7 +414,7 @@ run_free (struct run *run)
 
   blkmq_disk_stats (run->disk, BLKMQ_HCTX_ANY, &stats);
   add_to_sum (run->unit, &stats);
-  blkmq_disk_put (run->disk); /* the last reference: closes the device */
+  blkmq_disk_put (run->disk);
   device_free (run->device);
   free (run);
 }
