@@ -415,7 +415,7 @@ dev_jitter ()
   gcc -O2 -fPIC -Wall -Wextra -c -o "$top/$dir/jitter.o" \
     "$top/tests/stress/jitter.c"
   build_stress "$dir" --disable-lto \
-    CFLAGS='-O1 -g -fsanitize-coverage=trace-pc' LIBS="$top/$dir/jitter.o"
+    CFLAGS='-O2 -g -fsanitize-coverage=trace-pc' LIBS="$top/$dir/jitter.o"
   export BLKMQ_JITTER_SEED=${BLKMQ_JITTER_SEED:-$((RANDOM + 1))}
   echo "BLKMQ_JITTER_SEED=$BLKMQ_JITTER_SEED" \
        "BLKMQ_JITTER_EVERY=${BLKMQ_JITTER_EVERY:=6000}" \
