@@ -65,7 +65,7 @@ struct device {
   const struct shape *shape;
   struct device_counts counts;
   _Atomic bool calm, quit;
-  _Atomic bool is_open; /* from open to the end of close */
+  _Atomic bool is_open;      /* from open to the end of close */
   _Atomic unsigned nr_quiet; /* depth of quiesce and freeze */
   _Atomic unsigned nr_hctxs;
   _Atomic uint64_t recent[NR_RECENT];
