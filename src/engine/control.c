@@ -33,6 +33,9 @@
 /* Those that only a live update can change: pools depend on them. */
 static const char *const queue_keys[]
     = { "submit_queues", "poll_queues", "hw_queue_depth" };
+/* And those that other calls change as well. */
+static const char *const shared_keys[]
+    = { "submit_queues", "poll_queues", "hw_queue_depth", "scheduler" };
 static const char *const sched_keys[]
     = { "nr_requests", "read_expire",    "write_expire", "prio_aging_expire",
         "fifo_batch",  "writes_starved", "front_merges" };
@@ -183,19 +186,14 @@ make_config (const struct blkmq_disk *disk, struct change *change,
   change->config = config_clone (disk->config);
   if (change->config == NULL)
     return error_set (error, -ENOMEM, "no memory for a change of settings");
-  for (size_t i = 0; i < sizeof queue_keys / sizeof queue_keys[0] && r == 0;
+  for (size_t i = 0; i < sizeof shared_keys / sizeof shared_keys[0] && r == 0;
        i++) {
     char value[16];
 
-    config_forget (change->config, queue_keys[i]);
+    config_forget (change->config, shared_keys[i]);
     r = blkmq_config_set (
-        change->config, queue_keys[i],
-        changed_elsewhere (disk, queue_keys[i], value, sizeof value), error);
-  }
-  if (r == 0) {
-    config_forget (change->config, "scheduler");
-    r = blkmq_config_set (change->config, "scheduler",
-                          blkmq_disk_scheduler (disk), error);
+        change->config, shared_keys[i],
+        changed_elsewhere (disk, shared_keys[i], value, sizeof value), error);
   }
   for (size_t i = 0; i < change->nr_settings && r == 0; i++) {
     r = check_setting (disk, change, i, error);
@@ -376,7 +374,6 @@ int
 blkmq_disk_set (struct blkmq_disk *disk, const struct blkmq_setting *settings,
                 size_t nr_settings, struct blkmq_error *error)
 {
-  static const char *const sched_key[] = { "scheduler" };
   static const char *const power_key[] = { "power" };
   struct change change = { .settings = settings, .nr_settings = nr_settings };
   int r;
@@ -391,8 +388,7 @@ blkmq_disk_set (struct blkmq_disk *disk, const struct blkmq_setting *settings,
     r = prepare_iostats (disk, &change, error);
   }
   if (r == 0 && nr_settings > 0) {
-    if (HAS_ANY (&change, queue_keys) || HAS_ANY (&change, sched_key)
-        || HAS_ANY (&change, sched_keys))
+    if (HAS_ANY (&change, shared_keys) || HAS_ANY (&change, sched_keys))
       r = change_queues (disk, &change, error);
     else
       r = change_others (disk, &change, error);

@@ -122,7 +122,7 @@ stack_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   struct stack_pdu *pdu = pdu_of (rq);
   unsigned index = stack->first;
 
-  if (word_gen_follows (name_gen (pdu->token), name_gen (token)))
+  if (blkmq_token_is_next (pdu->token, token))
     index = level_of (rq);
   pdu->token = token;
   pdu->is_climbing = false;

@@ -92,14 +92,6 @@ word_next_issue (uint64_t word)
   return word_next_free (word) | (word & (WORD_ONE_GEN - 1));
 }
 
-/* Is NEXT the generation after GEN?  (The request was issued once more, and not
- * released meanwhile.) */
-static inline bool
-word_gen_follows (uint64_t gen, uint64_t next)
-{
-  return word_gen (word_next_free (gen << WORD_GEN_SHIFT)) == next;
-}
-
 static inline bool
 word_is_free (uint64_t word)
 {

@@ -22,7 +22,6 @@
 #include "cache.h"
 #include "engine/config.h"
 #include "engine/inner.h"
-#include "engine/word.h"
 #include "engine/yield.h"
 
 static const struct blkmq_key cache_keys[] = {
@@ -146,8 +145,7 @@ cache_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   struct cache *cache = rq->driver_data;
   struct cache_rq *crq = rq->pdu;
   blkmq_token before = atomic_load_explicit (&crq->token, memory_order_relaxed);
-  bool resumes
-      = crq->resumes && word_gen_follows (name_gen (before), name_gen (token));
+  bool resumes = crq->resumes && blkmq_token_is_next (before, token);
 
   crq->rq = rq;
   atomic_store_explicit (&crq->token, token, memory_order_relaxed);

@@ -16,7 +16,6 @@
 #include <inttypes.h>
 
 #include "engine/config.h"
-#include "engine/word.h"
 #include "fault.h"
 
 /* ---- down ---- */
@@ -82,13 +81,6 @@ judge_locked (struct fault *fault, struct blkmq_request *rq, blkmq_token token)
   return verdict;
 }
 
-static bool
-follows (blkmq_token token, blkmq_token next)
-{
-  return word_gen_follows (blkmq_token_generation (token),
-                           blkmq_token_generation (next));
-}
-
 static enum blkmq_queue_result
 queue_armed (struct fault *fault, unsigned armed, struct blkmq_hctx *hctx,
              struct blkmq_request *rq, blkmq_token token)
@@ -97,7 +89,8 @@ queue_armed (struct fault *fault, unsigned armed, struct blkmq_hctx *hctx,
   struct verdict verdict;
 
   pdu->keep_ns = 0;
-  if (armed == FAULT_HAD_DELAYS || follows (pdu->passes_after, token))
+  if (armed == FAULT_HAD_DELAYS
+      || blkmq_token_is_next (pdu->passes_after, token))
     return blkmq_pass (hctx, rq, token);
 
   pthread_rwlock_rdlock (&fault->rules_lock);
