@@ -144,6 +144,7 @@ unit_tests = \
 	tests/unit/test-store \
 	tests/unit/test-store-memory \
 	tests/unit/test-store-threads \
+	tests/unit/test-sync \
 	tests/unit/test-tags \
 	tests/unit/test-tagset \
 	tests/unit/test-throttle \
@@ -290,6 +291,8 @@ tests_unit_test_tags_CFLAGS = $(unit_cflags)
 tests_unit_test_tags_LDADD = $(harness_libs)
 tests_unit_test_tagset_CFLAGS = $(unit_cflags)
 tests_unit_test_tagset_LDADD = $(harness_libs)
+tests_unit_test_sync_CFLAGS = $(unit_cflags)
+tests_unit_test_sync_LDADD = $(harness_libs)
 tests_unit_test_control_CFLAGS = $(unit_cflags)
 tests_unit_test_control_LDADD = $(harness_libs)
 tests_unit_test_update_CFLAGS = $(unit_cflags)
