@@ -36,6 +36,9 @@ struct control_options {
   /* How long a client may take to finish a line, or to read an answer, before
    * it is disconnected.  0: 30000. */
   unsigned stall_ms;
+  /* How long a client that asks nothing may keep its place when all places are
+   * taken and another one comes.  0: 30000. */
+  unsigned silent_ms;
 };
 
 /* Open the socket: nothing is served yet and no thread runs, so a fork may

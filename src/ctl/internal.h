@@ -56,7 +56,7 @@ void listener_close (struct listener *listener);
 
 struct control {
   struct listener listener;
-  double stall_s;
+  double stall_s, silent_s;
   struct export *exports;
   size_t nr_exports;
 

@@ -17,6 +17,7 @@
 #include "ctl/internal.h"
 
 #define STALL_MS 30000
+#define SILENT_MS 30000
 
 /* Connections taken before the others have their turn. */
 #define ACCEPTS_AT_ONCE 16
@@ -48,7 +49,7 @@ make_room (struct control *control)
       oldest = client;
   }
   if (control->nr_clients == MAX_CLIENTS && oldest != NULL
-      && ev_now (control->loop) - oldest->active_s >= control->stall_s)
+      && ev_now (control->loop) - oldest->active_s >= control->silent_s)
     client_close (oldest);
 }
 
@@ -205,6 +206,8 @@ control_start (struct control *control, const struct control_options *options,
 
   control->stall_s
       = (options->stall_ms > 0 ? options->stall_ms : STALL_MS) / 1000.0;
+  control->silent_s
+      = (options->silent_ms > 0 ? options->silent_ms : SILENT_MS) / 1000.0;
   control->exports = calloc (options->nr_exports + 1, sizeof (struct export));
   control->loop = ev_loop_new (EVFLAG_AUTO | EVFLAG_NOENV);
   control->wakefd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);

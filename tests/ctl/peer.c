@@ -38,7 +38,8 @@ server_listen (struct server *server, const char *path, unsigned stall_ms,
 {
   struct control_options options = { .exports = server->exports,
                                      .nr_exports = server->nr_beds,
-                                     .stall_ms = stall_ms };
+                                     .stall_ms = stall_ms,
+                                     .silent_ms = server->silent_ms };
   struct control *control = control_open (path, error);
 
   if (control != NULL && control_start (control, &options, error) < 0) {
@@ -158,7 +159,17 @@ peer_send (struct peer *peer, const char *bytes, size_t nr)
 bool
 peer_say (struct peer *peer, const char *text)
 {
-  return peer_send (peer, text, strlen (text)) && peer_send (peer, "\n", 1);
+  size_t nr = strlen (text);
+  char *line = malloc (nr + 1);
+  bool is_sent;
+
+  /* In one piece: a server may wait for the end of a line only so long. */
+  require (line != NULL);
+  memcpy (line, text, nr);
+  line[nr] = '\n';
+  is_sent = peer_send (peer, line, nr + 1);
+  free (line);
+  return is_sent;
 }
 
 char *

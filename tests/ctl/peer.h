@@ -22,6 +22,7 @@ struct server {
   struct bed *beds[MAX_BEDS];
   struct control_export exports[MAX_BEDS];
   size_t nr_beds;
+  unsigned silent_ms; /* as in struct control_options */
   struct control *control;
 };
 
