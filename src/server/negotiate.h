@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * negotiate.h: the handshake of one connection: bytes go in, bytes come out.
+ * Knows no socket.  One thread at a time.
+ */
+
+#ifndef BLKMQ_SERVER_NEGOTIATE_H
+#define BLKMQ_SERVER_NEGOTIATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "front/exports.h"
+
+/* The number of the context base:allocation. */
+#define CONTEXT_ALLOCATION 1u
+
+enum negotiation_state {
+  NEGOTIATION_RUNS,  /* wants more bytes */
+  NEGOTIATION_DONE,  /* send what is in out; then transmission begins */
+  NEGOTIATION_CLOSE, /* send what is in out, as far as the client reads it; then
+                      * close */
+};
+
+struct negotiation {
+  /* The caller reads these; what stands there once the state is DONE counts. */
+  enum negotiation_state state;
+  const struct export *export;
+  bool structured_replies;
+  bool context_allocation; /* base:allocation was chosen for this export */
+
+  /* What is to be sent: the caller sends it, and sets out_bytes to 0 or moves
+   * the rest to the front.  Freed by negotiation_end. */
+  uint8_t *out;
+  size_t out_bytes, out_room;
+
+  /* Why the state is CLOSE, for the log; "" if the client has said that it
+   * goes. */
+  char why[256];
+
+  struct {
+    const struct exports *exports;
+    uint32_t max_request_bytes;
+    uint32_t client_flags;
+    unsigned phase;
+    uint8_t *option; /* what has come of one, head included */
+    size_t option_bytes, option_room;
+    uint64_t skip_bytes; /* of an option too long to be kept */
+    unsigned nr_options;
+    const struct export *context_export; /* for which it was chosen */
+  } priv;
+};
+
+/* Puts the greeting in out.  EXPORTS are started and stay.  MAX_REQUEST_BYTES
+ * is what clients are told to be the longest read or write. */
+void negotiation_begin (struct negotiation *negotiation,
+                        const struct exports *exports,
+                        uint32_t max_request_bytes);
+
+/* The client has sent NR bytes, in any pieces.  Returns how many were taken:
+ * all of them while the state is RUNS; once it is DONE what is left belongs to
+ * transmission.  Memory is bounded whatever comes: no more than the longest
+ * option is kept (some 64 KiB), and only while it is incomplete. */
+size_t negotiation_feed (struct negotiation *negotiation, const uint8_t *bytes,
+                         size_t nr);
+
+/* Frees what it has; after any state. */
+void negotiation_end (struct negotiation *negotiation);
+
+/* The transmission flags of EXPORT, for a client with or without structured
+ * replies. */
+uint16_t transmission_flags (const struct export *export,
+                             bool structured_replies);
+
+#endif /* BLKMQ_SERVER_NEGOTIATE_H */
