@@ -17,6 +17,7 @@
 #include <nbdkit-plugin.h>
 
 #include "blkmq.h"
+#include "front/nbd-answer.h"
 #include "plugin.h"
 
 /* How often a worker that waits looks whether anybody still wants the answer.
@@ -27,65 +28,28 @@
 extern int blkmq_debug_request;
 NBDKIT_DLL_PUBLIC int blkmq_debug_request;
 
-/* What ends an io, what the client is told, and what the log says.  Of errnos
- * NBD has EPERM (for EROFS), EIO, ENOMEM, EINVAL, ENOSPC, ENOTSUP and
- * ESHUTDOWN; anything else would reach the client as EINVAL, which is the
- * client's fault and not the disk's. */
-static const struct {
-  enum blkmq_status status;
-  int told;
-  const char *why;
-} answers[] = {
-  { BLKMQ_STS_NOTSUPP, EOPNOTSUPP, "the driver does not do this" },
-  { BLKMQ_STS_TIMEOUT, EIO, "io_timeout has passed" },
-  { BLKMQ_STS_NOSPC, ENOSPC, "no space left on the disk" },
-  { BLKMQ_STS_RESOURCE, ENOMEM, "out of memory" },
-  { BLKMQ_STS_IOERR, EIO, "input/output error of the disk" },
-  { BLKMQ_STS_MEDIUM, EIO, "the medium is bad at this place" },
-  { BLKMQ_STS_AGAIN, EIO, "no tag was free" },
-  { BLKMQ_STS_OFFLINE, ESHUTDOWN, "the disk was removed, or has no power" },
-  { BLKMQ_STS_INVAL, EINVAL, "out of bounds" },
-  { BLKMQ_STS_READONLY, EROFS, "the disk is read-only" },
-  { BLKMQ_STS_ABORTED, EIO, "given up by the client or by a shutdown" },
-};
-
-_Static_assert(sizeof answers / sizeof answers[0] == BLKMQ_NR_STATUSES - 1,
-               "every status but OK has its answer");
-
 /* ERR is a positive errno of the engine's. */
 static void __attribute__ ((cold))
 report (const struct connection *connection, const char *operation,
         uint64_t bytes, uint64_t offset, int err)
 {
+  const struct nbd_answer *answer = nbd_answer_to_errno (err);
   const char *prefix = connection->export->prefix;
-  uint32_t block_bytes = connection->limits->logical_block_bytes;
-  const char *why = "failed";
-  char unaligned[64];
+  char buf[NBD_ANSWER_WHY_BYTES];
+  const char *why
+      = nbd_answer_why (answer, connection->limits, offset, bytes, buf);
   char range[80] = ""; /* a flush has none */
-  int told = EIO;
-  size_t i;
-
-  for (i = 0; i < sizeof answers / sizeof answers[0]; i++)
-    if (blkmq_status_to_errno (answers[i].status) == err) {
-      told = answers[i].told;
-      why = answers[i].why;
-    }
-  if (err == EINVAL && (offset | bytes) % block_bytes != 0) {
-    snprintf (unaligned, sizeof unaligned,
-              "not a multiple of blocksize=%" PRIu32, block_bytes);
-    why = unaligned;
-  }
 
   if (bytes > 0)
     snprintf (range, sizeof range, " of %" PRIu64 " bytes at offset %" PRIu64,
               bytes, offset);
 
   /* nbdkit turns an unsupported zero into a write: nothing has failed yet. */
-  if (told == EOPNOTSUPP)
+  if (answer->told == EOPNOTSUPP)
     nbdkit_debug ("%s%s%s: %s", prefix, operation, range, why);
   else
     nbdkit_error ("%s%s%s: %s", prefix, operation, range, why);
-  nbdkit_set_error (told);
+  nbdkit_set_error (answer->told);
 }
 
 /* nbdkit logs a line itself when there is no point in waiting. */

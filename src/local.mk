@@ -156,7 +156,9 @@ src_libblkmq_front_la_SOURCES = \
 	src/front/help.c \
 	src/front/help.h \
 	src/front/keys.c \
-	src/front/keys.h
+	src/front/keys.h \
+	src/front/nbd-answer.c \
+	src/front/nbd-answer.h
 src_libblkmq_front_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 
 lib_LTLIBRARIES += src/libblkmq.la

@@ -137,6 +137,7 @@ unit_tests = \
 	tests/unit/test-power \
 	tests/unit/test-sched \
 	tests/unit/test-module \
+	tests/unit/test-nbd-answer \
 	tests/unit/test-nullblk-behaviours \
 	tests/unit/test-spin \
 	tests/unit/test-split \
@@ -262,6 +263,8 @@ tests_unit_test_record_CFLAGS = $(debug_cflags)
 tests_unit_test_record_LDADD = $(debug_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
+tests_unit_test_nbd_answer_CFLAGS = $(unit_cflags)
+tests_unit_test_nbd_answer_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_nullblk_behaviours_CFLAGS = $(unit_cflags)
 tests_unit_test_nullblk_behaviours_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)
