@@ -4,9 +4,18 @@
 
 noinst_LTLIBRARIES += src/server/libblkmqd.la
 src_server_libblkmqd_la_SOURCES = \
+	src/server/buffer.c \
+	src/server/buffer.h \
+	src/server/connection.c \
+	src/server/internal.h \
 	src/server/log.c \
 	src/server/log.h \
 	src/server/nbd.h \
 	src/server/negotiate.h \
-	src/server/server.h
+	src/server/reply.c \
+	src/server/server.c \
+	src/server/server.h \
+	src/server/sparse.c \
+	src/server/transmit.c \
+	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden

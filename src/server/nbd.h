@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * nbd.h: the NBD protocol on the wire: numbers, and fields in network order.
- * Names are those of the protocol's text (NetworkBlockDevice/nbd, doc/proto.md).
+ * Names are those of the protocol's text (NetworkBlockDevice/nbd,
+ * doc/proto.md).
  */
 
 #ifndef BLKMQ_SERVER_NBD_H
@@ -13,7 +14,7 @@
 
 /* ---- handshake ---- */
 
-#define NBD_MAGIC UINT64_C (0x4e42444d41474943)     /* "NBDMAGIC" */
+#define NBD_MAGIC UINT64_C (0x4e42444d41474943)      /* "NBDMAGIC" */
 #define NBD_OPTS_MAGIC UINT64_C (0x49484156454f5054) /* "IHAVEOPT" */
 #define NBD_REP_MAGIC UINT64_C (0x3e889045565a9)
 

@@ -41,8 +41,8 @@ struct server_options {
   struct server_limits limits;
 };
 
-/* Allocates, and lends the threads' loops to the disks' hctxs: hctx N belongs to
- * thread N modulo their number.  Then exports_start; then server_start.
+/* Allocates, and lends the threads' loops to the disks' hctxs: hctx N belongs
+ * to thread N modulo their number.  Then exports_start; then server_start.
  * Negative errno with ERROR. */
 int server_alloc (const struct server_options *options, struct server **server,
                   struct blkmq_error *error);

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * internal.h: what the files of the native server share, by the file that owns
+ * it.
+ *
+ *     server.c      threads as a whole, limits, drain          any thread
+ *     worker.c      one thread: loop, mail, spin, clock
+ *     connection.c  one socket: bytes in, bytes out            its worker
+ *     transmit.c    requests: parsed, checked, submitted       its worker
+ *     reply.c       answers                                    its worker
+ *     sparse.c      holes: block status, reads                 its worker
+ *
+ * A connection lives on one worker's thread; only what the engine calls
+ * (command_end_io, command_give_back) runs on any thread, and goes there by
+ * mail if it is another one.  No locks but the worker's for new connections.
+ */
+
+#ifndef BLKMQ_SERVER_INTERNAL_H
+#define BLKMQ_SERVER_INTERNAL_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/uio.h>
+
+#include "blkmq.h"
+#include "front/exports.h"
+#include "server/buffer.h"
+#include "server/log.h"
+#include "server/negotiate.h"
+#include "server/server.h"
+
+struct connection;
+struct worker;
+
+/* ---- server.c ---- */
+
+struct server {
+  struct exports *exports;
+  struct server_limits limits;
+  uint64_t busy_poll_ns;
+  struct worker **workers;
+  unsigned nr_workers;
+  unsigned nr_started;
+  _Atomic unsigned nr_connections; /* until their memory is freed */
+  _Atomic bool is_draining;
+  unsigned next_worker; /* the thread that adds connections */
+  void (*drained) (void *opaque);
+  void *drained_opaque;
+};
+
+/* A connection's memory is free. */
+void server_connection_is_gone (struct server *server);
+
+/* ---- worker.c ---- */
+
+/* Of one disk, on one thread. */
+struct share {
+  unsigned depth;   /* of its hctx */
+  unsigned nr_busy; /* connections that have something in flight */
+};
+
+TAILQ_HEAD (connections, connection);
+
+struct worker {
+  struct server *server;
+  unsigned index;
+  pthread_t thread;
+  struct ev_loop *loop;
+  struct share *shares; /* one for each export */
+
+  struct connections connections;
+  struct connections ready;   /* those that have something to do now */
+  struct connections waiting; /* for buffers, in order */
+  uint64_t waited_at_bytes;   /* buffers were used when the first one was
+                               * last seen to need more */
+  bool serves_waiting;
+  struct buffer_pool buffers;
+  struct command *free_commands;
+  struct slab *slabs;
+
+  /* From other threads. */
+  ev_async wake;
+  struct command *_Atomic mail; /* the last sent first */
+  pthread_mutex_t lock;
+  struct newcomer *newcomers; /* under lock */
+  _Atomic bool must_drain, must_abort, must_stop;
+  _Atomic unsigned nr_connections; /* newcomers included */
+
+  ev_prepare before_sleep;
+  ev_timer tick; /* looks at limits in time and frees memory; runs while there
+                  * is anything of that kind */
+  bool is_draining;
+
+  /* The spin (spin.c). */
+  uint64_t spin_until_ns; /* 0: no spin */
+  unsigned spin_skip, spin_backoff;
+  bool had_traffic;
+};
+
+/* The worker whose thread this is, or NULL. */
+extern _Thread_local struct worker *worker_self;
+
+struct worker *worker_alloc (struct server *server, unsigned index);
+int worker_start (struct worker *worker);
+void worker_stop (struct worker *worker); /* joins */
+/* The disks were removed: takes the mail that came after the end. */
+void worker_free (struct worker *worker);
+
+/* Any thread. */
+int worker_add_connection (struct worker *worker, int fd, const char *name);
+void worker_wake (struct worker *worker);
+void worker_send (struct command *command);
+
+/* CONNECTION has something to do: connection_run is called before the loop
+ * sleeps. */
+void worker_make_ready (struct connection *connection);
+
+/* CONNECTION is run again when buffers have come back. */
+void worker_wait_for_buffers (struct connection *connection);
+
+void worker_want_tick (struct worker *worker);
+
+struct command *worker_command_alloc (struct worker *worker); /* or NULL */
+void worker_command_free (struct worker *worker, struct command *command);
+
+/* ---- connection.c ---- */
+
+/* A stretch of bytes to be sent; holds one reference to the buffer. */
+struct out {
+  uint8_t *base;
+  uint32_t bytes;
+  struct buffer *buffer;
+};
+
+enum connection_phase {
+  PHASE_NEGOTIATION,
+  PHASE_TRANSMISSION,
+  PHASE_FAREWELL, /* nothing more is read; closes when all is answered */
+  PHASE_CLOSED,   /* memory is kept for what the engine has not given back */
+};
+
+struct connection {
+  TAILQ_ENTRY (connection) link, ready_link, waiting_link;
+  struct worker *worker;
+  ev_io io; /* reading and writing */
+  enum connection_phase phase;
+  bool is_ready, is_waiting; /* on the worker's lists */
+  bool is_running;           /* connection_run is under way */
+  bool is_closing;           /* connection_close is */
+  bool is_busy;              /* counted in share->nr_busy */
+  bool is_eof;               /* the client sends nothing more */
+
+  struct negotiation *negotiation; /* until transmission */
+
+  const struct export *export;
+  const struct blkmq_limits *limits;
+  struct blkmq_submitter *submitter;
+  struct share *share;
+  uint32_t io_flags; /* of each io */
+  bool structured_replies;
+  bool context_allocation;
+
+  /* Received and not yet taken: [in_start, in_end) of IN. */
+  struct buffer *in;
+  uint32_t in_start, in_end;
+  uint32_t in_wanted_bytes; /* the first request is so long, head included */
+  uint32_t in_size_bytes;   /* of the next buffer: grows with what comes */
+  uint64_t discard_bytes;   /* data of a refused write, still to come */
+
+  /* Where answers are made, and those to be sent. */
+  struct buffer *reply;
+  uint32_t reply_end, reply_size_bytes;
+  struct out *outs; /* a ring; a power of two */
+  uint32_t outs_room, first_out, nr_outs;
+  uint64_t out_bytes;
+
+  unsigned nr_commands; /* that the engine has not given back */
+  ev_tstamp opened_s, moved_s;
+  char name[];
+};
+
+/* Both take FD.  NULL: no memory; FD is closed. */
+struct connection *connection_open (struct worker *worker, int fd,
+                                    const char *name);
+
+/* Do all that can be done now: take requests, submit, send; then wait for what
+ * is missing.  May free CONNECTION. */
+void connection_run (struct connection *connection);
+
+/* Read no more, answer what was read, then close. */
+void connection_say_farewell (struct connection *connection);
+
+/* At once; a line is logged unless FORMAT is NULL.  CONNECTION is freed when
+ * the engine has given back all: maybe in here, unless connection_run is under
+ * way. */
+void connection_close (struct connection *connection, enum log_level level,
+                       const char *format, ...)
+    __attribute__ ((format (printf, 3, 4)));
+
+/* A command of it is over. */
+void connection_put_command (struct connection *connection);
+
+/* Is it against a limit in time? Closes it then.  False if there is no limit
+ * that it could run into. */
+bool connection_check_time (struct connection *connection, ev_tstamp now_s);
+
+/* Frees what it does not need when nothing moves. */
+void connection_trim (struct connection *connection, ev_tstamp now_s);
+
+/* ---- transmit.c ---- */
+
+/* One request on its way. */
+struct command {
+  struct blkmq_io io;
+  struct iovec segment;
+  struct connection *connection;
+  struct command *next; /* free, or in the mail */
+  struct buffer *data;  /* what the engine reads or writes, or NULL */
+  uint8_t *reply;       /* room for the head of the answer, and for a read the
+                         * data right behind it */
+  struct buffer *reply_buffer;
+  uint64_t cookie, offset_bytes;
+  uint32_t bytes;
+  uint16_t type, flags;
+  uint8_t status; /* enum blkmq_status, once it was ended */
+  bool is_ended, is_given_back;
+  _Atomic uint32_t mail; /* MAIL_* */
+};
+
+#define MAIL_ENDED (1u << 0)
+#define MAIL_GIVEN_BACK (1u << 1)
+#define MAIL_SENT (1u << 2) /* it is in the worker's mail */
+
+/* Take requests from the input, as many as may be, and submit them.  False if
+ * there was none to take; the connection may be closed by then. */
+bool transmit (struct connection *connection);
+
+/* Is there a request that could be taken if only there were tags, room... */
+bool transmit_has_request (const struct connection *connection);
+
+/* By mail. */
+void command_was_mailed (struct command *command, uint32_t mail);
+
+/* ---- reply.c ---- */
+
+/* Room for BYTES of an answer, with a reference to its buffer.  NULL as
+ * buffer_alloc. */
+uint8_t *reply_reserve (struct connection *connection, uint32_t bytes,
+                        struct buffer **buffer);
+
+/* Room at the head of an answer to a read. */
+uint32_t reply_head_bytes (const struct connection *connection, uint16_t type);
+
+/* BYTES at BASE are to be sent; takes a reference of its own to BUFFER. False:
+ * no memory, the connection must be closed. */
+bool reply_send (struct connection *connection, uint8_t *base, uint32_t bytes,
+                 struct buffer *buffer);
+
+/* Answer COMMAND, whose status is known. */
+void reply_to_command (struct command *command);
+
+/* Answer a request that never became a command: ERROR is NBD's. */
+void reply_error (struct connection *connection, uint64_t cookie, uint16_t type,
+                  uint32_t error, const char *text);
+
+/* The head of a chunk whose payload has BYTES. */
+void reply_put_chunk (uint8_t *p, uint64_t cookie, unsigned flags,
+                      unsigned type, uint32_t bytes);
+
+/* ---- sparse.c ---- */
+
+/* Answer with the extents of a range. */
+void reply_block_status (struct connection *connection, uint64_t cookie,
+                         uint64_t offset_bytes, uint32_t bytes, bool only_one);
+
+/* Answer a read of which parts may be holes.  False: it has none, nothing was
+ * sent. */
+bool reply_sparse_read (struct command *command);
+
+#endif /* BLKMQ_SERVER_INTERNAL_H */
