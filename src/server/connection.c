@@ -499,9 +499,14 @@ connection_run (struct connection *connection)
   if (connection->phase == PHASE_NEGOTIATION)
     run_negotiation (connection);
   while (any && connection->phase != PHASE_CLOSED) {
+    uint64_t out_bytes;
+
     any = connection->phase == PHASE_TRANSMISSION && transmit (connection);
+    out_bytes = connection->out_bytes;
     if (connection->phase != PHASE_CLOSED)
       send_output (connection);
+    /* What had to wait for the socket may be taken now. */
+    any |= connection->out_bytes < out_bytes;
   }
   if (connection->phase != PHASE_CLOSED)
     settle (connection);
