@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * connection.c: one client: its socket, the bytes that come and go, and when it
- * is to wait, to go on and to end.
+ * connection.c: one client: how it begins, when it is to wait and to go on, and
+ * how it ends.
  *
  * The worker's thread, as all that has to do with a connection.
  */
@@ -22,43 +22,11 @@
 #include "server/log.h"
 #include "server/nbd.h"
 
-/* Received at once; it grows with what comes. */
-#define MAX_IN_BYTES (UINT32_C (256) << 10)
-
-/* What is kept of a request that is not complete is moved to the front if it is
- * no more than this; what is longer stays where it is as long as the rest fits
- * behind it. */
-#define MOVE_BYTES (UINT32_C (8) << 10)
-
-#define NEGOTIATION_BYTES 4096u /* received at once */
-#define MAX_IOVS 256u
-
 /* Nothing has moved for so long: what it would need again is freed. */
 #define TRIM_S 1.0
 
 /* ------------------------------------------------------------------------ */
 /* The end                                                                   */
-
-static void
-drop_output (struct connection *connection)
-{
-  for (uint32_t i = 0; i < connection->nr_outs; i++)
-    buffer_put (
-        connection
-            ->outs[(connection->first_out + i) & (connection->outs_room - 1)]
-            .buffer);
-  connection->nr_outs = 0;
-  connection->out_bytes = 0;
-}
-
-static void
-drop_negotiation (struct connection *connection)
-{
-  if (connection->negotiation != NULL)
-    negotiation_end (connection->negotiation);
-  free (connection->negotiation);
-  connection->negotiation = NULL;
-}
 
 static void
 free_connection (struct connection *connection)
@@ -84,8 +52,8 @@ end_connection (struct connection *connection)
   ev_io_stop (worker->loop, &connection->io);
   close (connection->io.fd);
   connection->phase = PHASE_CLOSED;
-  drop_negotiation (connection);
-  drop_output (connection);
+  handshake_end (connection);
+  output_drop (connection);
   if (connection->in != NULL)
     buffer_put (connection->in);
   if (connection->reply != NULL)
@@ -148,281 +116,6 @@ connection_say_farewell (struct connection *connection)
   connection->is_eof = true;
   if (connection->phase != PHASE_CLOSED)
     worker_make_ready (connection);
-}
-
-/* ------------------------------------------------------------------------ */
-/* Sending                                                                   */
-
-static void
-drop_sent (struct connection *connection, size_t bytes)
-{
-  connection->out_bytes -= bytes;
-  while (bytes > 0) {
-    struct out *out = &connection->outs[connection->first_out];
-
-    if (bytes < out->bytes) {
-      out->base += bytes;
-      out->bytes -= (uint32_t)bytes;
-      return;
-    }
-    bytes -= out->bytes;
-    buffer_put (out->buffer);
-    connection->first_out
-        = (connection->first_out + 1) & (connection->outs_room - 1);
-    connection->nr_outs--;
-  }
-}
-
-static unsigned
-fill_iovs (const struct connection *connection, struct iovec iovs[MAX_IOVS])
-{
-  unsigned nr = connection->nr_outs < MAX_IOVS ? connection->nr_outs : MAX_IOVS;
-
-  for (unsigned i = 0; i < nr; i++) {
-    const struct out *out = &connection->outs[(connection->first_out + i)
-                                              & (connection->outs_room - 1)];
-
-    iovs[i].iov_base = out->base;
-    iovs[i].iov_len = out->bytes;
-  }
-  return nr;
-}
-
-/* All that the socket takes.  Closes the connection if the client is gone. */
-static void
-send_output (struct connection *connection)
-{
-  struct iovec iovs[MAX_IOVS];
-  struct msghdr message = { .msg_iov = iovs };
-  ssize_t nr;
-
-  while (connection->nr_outs > 0) {
-    message.msg_iovlen = fill_iovs (connection, iovs);
-    nr = sendmsg (connection->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (nr > 0) {
-      drop_sent (connection, (size_t)nr);
-      connection->moved_s = ev_now (connection->worker->loop);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK)
-      return;
-    else if (errno != EINTR) {
-      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                        strerror (errno));
-      return;
-    }
-  }
-}
-
-/* ------------------------------------------------------------------------ */
-/* Receiving                                                                 */
-
-/* Make room for more behind what is there.  False: it has to wait, or was
- * closed. */
-static bool
-make_in_room (struct connection *connection)
-{
-  struct buffer_pool *pool = &connection->worker->buffers;
-  uint32_t here = connection->in_end - connection->in_start;
-  uint32_t wanted = connection->in_wanted_bytes;
-  struct buffer *in = connection->in, *buffer = NULL;
-
-  if (in != NULL && in->nr_refs == 1 && wanted <= in->room
-      && (here <= MOVE_BYTES || connection->in_start + wanted > in->room)) {
-    memmove (in->data, in->data + connection->in_start, here);
-    connection->in_start = 0;
-    connection->in_end = here;
-  }
-  if (in != NULL && connection->in_start + wanted <= in->room
-      && (in->nr_refs == 1 || here > MOVE_BYTES
-          || in->room - connection->in_end >= connection->in_size_bytes / 4))
-    return true;
-
-  if (wanted < connection->in_size_bytes)
-    buffer = buffer_alloc (pool, connection->in_size_bytes);
-  if (buffer == NULL)
-    buffer = buffer_alloc (pool, wanted);
-  if (buffer == NULL && errno == EAGAIN) {
-    worker_wait_for_buffers (connection);
-    return false;
-  }
-  if (buffer == NULL) {
-    connection_close (connection, LOG_LEVEL_WARNING,
-                      "cut off: no memory for its request");
-    return false;
-  }
-  if (in != NULL) {
-    memcpy (buffer->data, in->data + connection->in_start, here);
-    buffer_put (in);
-  }
-  connection->in = buffer;
-  connection->in_start = 0;
-  connection->in_end = here;
-  return true;
-}
-
-/* The client will send nothing more.  If it has closed the socket altogether
- * there is nobody to answer to; a client that has only said its last word
- * waits for the answers. */
-static void
-end_of_input (struct connection *connection)
-{
-  struct pollfd pollfd = { .fd = connection->io.fd };
-
-  connection->is_eof = true;
-  if (poll (&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR)))
-    connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
-}
-
-/* NR is what recv has returned.  True if it has brought something. */
-static bool
-has_received (struct connection *connection, ssize_t nr)
-{
-  if (nr > 0) {
-    connection->moved_s = ev_now (connection->worker->loop);
-    connection->worker->had_traffic = true;
-    return true;
-  }
-  if (nr == 0)
-    end_of_input (connection);
-  else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-    connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                      strerror (errno));
-  return false;
-}
-
-static void
-receive (struct connection *connection)
-{
-  uint32_t room;
-  ssize_t nr;
-
-  if (!make_in_room (connection))
-    return;
-  room = connection->in->room - connection->in_end;
-  nr = recv (connection->io.fd, connection->in->data + connection->in_end, room,
-             MSG_DONTWAIT);
-  if (!has_received (connection, nr))
-    return;
-  connection->in_end += (uint32_t)nr;
-  if ((uint32_t)nr == room && connection->in_size_bytes < MAX_IN_BYTES)
-    connection->in_size_bytes *= 2;
-}
-
-/* ------------------------------------------------------------------------ */
-/* Negotiation                                                               */
-
-/* The client's first requests have come with its last option, maybe. */
-static bool
-keep_rest (struct connection *connection, const uint8_t *rest, size_t nr)
-{
-  if (nr == 0)
-    return true;
-  connection->in = buffer_alloc (&connection->worker->buffers, (uint32_t)nr);
-  if (connection->in == NULL)
-    return false;
-  memcpy (connection->in->data, rest, nr);
-  connection->in_end = (uint32_t)nr;
-  return true;
-}
-
-static void
-begin_transmission (struct connection *connection)
-{
-  struct negotiation *negotiation = connection->negotiation;
-  struct worker *worker = connection->worker;
-  const struct exports *exports = worker->server->exports;
-  struct blkmq_disk *disk = negotiation->export->disk;
-  unsigned poll_hctx;
-
-  connection->export = negotiation->export;
-  connection->limits = blkmq_disk_limits (disk);
-  connection->structured_replies = negotiation->structured_replies;
-  connection->context_allocation = negotiation->context_allocation;
-  for (unsigned i = 0; i < exports_nr (exports); i++)
-    if (exports_at (exports, i) == connection->export)
-      connection->share = &worker->shares[i];
-  connection->submitter = blkmq_submitter_alloc (
-      disk, worker->index % blkmq_disk_nr_hw_queues (disk));
-  if (connection->submitter == NULL) {
-    connection_close (connection, LOG_LEVEL_WARNING,
-                      "refused: no memory to serve it");
-    return;
-  }
-  /* A loop polls for what is submitted on its own thread. */
-  poll_hctx
-      = blkmq_submitter_hctx_of (connection->submitter, BLKMQ_HCTX_TYPE_POLL);
-  if (blkmq_disk_hctx_type (disk, poll_hctx) == BLKMQ_HCTX_TYPE_POLL
-      && poll_hctx % worker->server->nr_workers == worker->index)
-    connection->io_flags = BLKMQ_IO_POLLED;
-  log_debug ("%s: export \"%s\", hctx %u of thread %u%s", connection->name,
-             connection->export->name,
-             blkmq_submitter_hctx (connection->submitter), worker->index,
-             connection->structured_replies ? ", structured replies" : "");
-  drop_negotiation (connection);
-  connection->phase = PHASE_TRANSMISSION;
-}
-
-static void
-send_negotiation (struct connection *connection)
-{
-  struct negotiation *negotiation = connection->negotiation;
-  ssize_t nr;
-
-  while (negotiation->out_bytes > 0) {
-    nr = send (connection->io.fd, negotiation->out, negotiation->out_bytes,
-               MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (nr > 0) {
-      negotiation->out_bytes -= (size_t)nr;
-      memmove (negotiation->out, negotiation->out + nr, negotiation->out_bytes);
-      connection->moved_s = ev_now (connection->worker->loop);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK)
-      return;
-    else if (errno != EINTR) {
-      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                        strerror (errno));
-      return;
-    }
-  }
-}
-
-static void
-negotiate (struct connection *connection)
-{
-  struct negotiation *negotiation = connection->negotiation;
-  uint8_t bytes[NEGOTIATION_BYTES];
-  size_t taken;
-  ssize_t nr;
-
-  nr = recv (connection->io.fd, bytes, sizeof bytes, MSG_DONTWAIT);
-  if (!has_received (connection, nr)) {
-    if (connection->is_eof)
-      connection_close (connection, LOG_LEVEL_DEBUG,
-                        "is gone before it has chosen an export");
-    return;
-  }
-  taken = negotiation_feed (negotiation, bytes, (size_t)nr);
-  if (negotiation->state == NEGOTIATION_DONE
-      && !keep_rest (connection, bytes + taken, (size_t)nr - taken))
-    connection_close (connection, LOG_LEVEL_WARNING,
-                      "refused: no memory to serve it");
-}
-
-/* Send what there is to say; and then, if all was said, go on. */
-static void
-run_negotiation (struct connection *connection)
-{
-  struct negotiation *negotiation = connection->negotiation;
-
-  send_negotiation (connection);
-  if (connection->phase == PHASE_CLOSED)
-    return;
-  if (negotiation->state == NEGOTIATION_CLOSE) {
-    if (negotiation->why[0] == '\0')
-      connection_close (connection, LOG_LEVEL_DEBUG, "disconnects");
-    else
-      connection_close (connection, LOG_LEVEL_WARNING, "%s", negotiation->why);
-  } else if (negotiation->state == NEGOTIATION_DONE
-             && negotiation->out_bytes == 0)
-    begin_transmission (connection);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -497,14 +190,14 @@ connection_run (struct connection *connection)
 
   connection->is_running = true;
   if (connection->phase == PHASE_NEGOTIATION)
-    run_negotiation (connection);
+    handshake_run (connection);
   while (any && connection->phase != PHASE_CLOSED) {
     uint64_t out_bytes;
 
     any = connection->phase == PHASE_TRANSMISSION && transmit (connection);
     out_bytes = connection->out_bytes;
     if (connection->phase != PHASE_CLOSED)
-      send_output (connection);
+      output_send (connection);
     /* What had to wait for the socket may be taken now. */
     any |= connection->out_bytes < out_bytes;
   }
@@ -524,9 +217,9 @@ on_io (struct ev_loop *loop, ev_io *watcher, int events)
   connection->is_running = true; /* it stays, whatever happens */
   if (events & EV_READ) {
     if (connection->phase == PHASE_NEGOTIATION)
-      negotiate (connection);
+      handshake_receive (connection);
     else
-      receive (connection);
+      input_receive (connection);
   }
   connection_run (connection);
 }
@@ -617,34 +310,13 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
   return limits->idle_timeout_ms > 0;
 }
 
-/* Of the first bytes of a request a small buffer is enough. */
-static void
-shrink_input (struct connection *connection)
-{
-  uint32_t here = connection->in_end - connection->in_start;
-  struct buffer *buffer;
-
-  if (connection->in == NULL || connection->in->nr_refs > 1
-      || connection->in->size == 0 || here > BUFFER_MIN_BYTES
-      || connection->in_wanted_bytes > BUFFER_MIN_BYTES)
-    return;
-  buffer = buffer_alloc (&connection->worker->buffers, BUFFER_MIN_BYTES);
-  if (buffer == NULL)
-    return;
-  memcpy (buffer->data, connection->in->data + connection->in_start, here);
-  buffer_put (connection->in);
-  connection->in = buffer;
-  connection->in_start = 0;
-  connection->in_end = here;
-}
-
 void
 connection_trim (struct connection *connection, ev_tstamp now_s)
 {
   if (now_s - connection->moved_s < TRIM_S)
     return;
   connection->in_size_bytes = connection->reply_size_bytes = BUFFER_MIN_BYTES;
-  shrink_input (connection);
+  input_shrink (connection);
   if (connection->nr_outs == 0) {
     free (connection->outs);
     connection->outs = NULL;

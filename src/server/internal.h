@@ -5,10 +5,14 @@
  *
  *     server.c      threads as a whole, limits, drain          any thread
  *     worker.c      one thread: loop, mail, spin, clock
- *     connection.c  one socket: bytes in, bytes out            its worker
- *     transmit.c    requests: parsed, checked, submitted       its worker
+ *     connection.c  one client: its life, who waits for whom   its worker
+ *     handshake.c   until it has chosen an export              its worker
+ *     input.c       bytes that have come                       its worker
+ *     check.c       requests that may not be                   its worker
+ *     transmit.c    requests, taken and submitted              its worker
  *     reply.c       answers                                    its worker
  *     sparse.c      holes: block status, reads                 its worker
+ *     output.c      bytes to be sent                           its worker
  *
  * A connection lives on one worker's thread; only what the engine calls
  * (command_end_io, command_give_back) runs on any thread, and goes there by
@@ -211,6 +215,58 @@ bool connection_check_time (struct connection *connection, ev_tstamp now_s);
 /* Frees what it does not need when nothing moves. */
 void connection_trim (struct connection *connection, ev_tstamp now_s);
 
+/* ---- handshake.c ---- */
+
+/* Take what the client sends.  May close. */
+void handshake_receive (struct connection *connection);
+
+/* Send what there is to say, and go on to transmission if all was said.  May
+ * close. */
+void handshake_run (struct connection *connection);
+
+void handshake_end (struct connection *connection);
+
+/* ---- input.c ---- */
+
+/* What has come, as far as there is room for it.  May close. */
+void input_receive (struct connection *connection);
+
+/* NR is what recv has returned.  True if it has brought something; else the
+ * connection may be closed. */
+bool input_has_come (struct connection *connection, ssize_t nr);
+
+/* To a small buffer, if that is enough. */
+void input_shrink (struct connection *connection);
+
+/* ---- output.c ---- */
+
+/* BYTES at BASE are to be sent; takes a reference of its own to BUFFER.  False:
+ * no memory, and the connection is closed. */
+bool output_add (struct connection *connection, uint8_t *base, uint32_t bytes,
+                 struct buffer *buffer);
+
+/* Send all that the socket takes.  Closes if the client is gone. */
+void output_send (struct connection *connection);
+
+void output_drop (struct connection *connection);
+
+/* ---- check.c ---- */
+
+struct request {
+  uint16_t flags, type;
+  uint64_t cookie, offset_bytes;
+  uint32_t bytes;
+};
+
+#define NR_TEXT_BYTES 128
+
+/* NBD's error, and in TEXT why; 0 if all is well. */
+uint32_t request_check (const struct connection *connection,
+                        const struct request *request,
+                        char text[NR_TEXT_BYTES]);
+
+bool request_has_data (const struct request *request);
+
 /* ---- transmit.c ---- */
 
 /* One request on its way. */
@@ -254,11 +310,6 @@ uint8_t *reply_reserve (struct connection *connection, uint32_t bytes,
 
 /* Room at the head of an answer to a read. */
 uint32_t reply_head_bytes (const struct connection *connection, uint16_t type);
-
-/* BYTES at BASE are to be sent; takes a reference of its own to BUFFER. False:
- * no memory, the connection must be closed. */
-bool reply_send (struct connection *connection, uint8_t *base, uint32_t bytes,
-                 struct buffer *buffer);
 
 /* Answer COMMAND, whose status is known. */
 void reply_to_command (struct command *command);

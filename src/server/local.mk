@@ -6,12 +6,16 @@ noinst_LTLIBRARIES += src/server/libblkmqd.la
 src_server_libblkmqd_la_SOURCES = \
 	src/server/buffer.c \
 	src/server/buffer.h \
+	src/server/check.c \
 	src/server/connection.c \
+	src/server/handshake.c \
+	src/server/input.c \
 	src/server/internal.h \
 	src/server/log.c \
 	src/server/log.h \
 	src/server/nbd.h \
 	src/server/negotiate.h \
+	src/server/output.c \
 	src/server/reply.c \
 	src/server/server.c \
 	src/server/server.h \

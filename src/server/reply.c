@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "front/nbd-answer.h"
 #include "server/internal.h"
@@ -22,8 +21,6 @@
 
 /* A larger buffer than this is for one answer alone. */
 #define MAX_SHARED_BYTES (UINT32_C (256) << 10)
-
-#define MIN_OUTS 32u
 
 /* error and length of the text */
 #define ERROR_BYTES 6u
@@ -34,7 +31,7 @@ _Static_assert(NBD_EPERM == EPERM && NBD_EIO == EIO && NBD_ENOMEM == ENOMEM
                "NBD's errors are this system's");
 
 /* ------------------------------------------------------------------------ */
-/* Room, and what is to be sent                                              */
+/* Room                                                                       */
 
 static bool
 new_reply_buffer (struct connection *connection, uint32_t bytes)
@@ -76,57 +73,6 @@ reply_reserve (struct connection *connection, uint32_t bytes,
   connection->reply_end += bytes;
   *buffer = buffer_get (connection->reply);
   return base;
-}
-
-static bool
-more_outs (struct connection *connection)
-{
-  uint32_t room
-      = connection->outs_room > 0 ? 2 * connection->outs_room : MIN_OUTS;
-  struct out *outs = malloc (room * sizeof *outs);
-
-  if (outs == NULL)
-    return false;
-  for (uint32_t i = 0; i < connection->nr_outs; i++)
-    outs[i]
-        = connection
-              ->outs[(connection->first_out + i) & (connection->outs_room - 1)];
-  free (connection->outs);
-  connection->outs = outs;
-  connection->outs_room = room;
-  connection->first_out = 0;
-  return true;
-}
-
-bool
-reply_send (struct connection *connection, uint8_t *base, uint32_t bytes,
-            struct buffer *buffer)
-{
-  struct out *out;
-
-  if (!connection->is_running)
-    worker_make_ready (connection);
-  connection->out_bytes += bytes;
-  if (connection->nr_outs > 0) {
-    out = &connection->outs[(connection->first_out + connection->nr_outs - 1)
-                            & (connection->outs_room - 1)];
-    if (out->base + out->bytes == base && out->buffer == buffer
-        && bytes <= UINT32_MAX - out->bytes) {
-      out->bytes += bytes;
-      return true;
-    }
-  }
-  if (connection->nr_outs == connection->outs_room && !more_outs (connection)) {
-    connection_close (connection, LOG_LEVEL_WARNING,
-                      "cut off: no memory for its answers");
-    return false;
-  }
-  out = &connection->outs[(connection->first_out + connection->nr_outs++)
-                          & (connection->outs_room - 1)];
-  out->base = base;
-  out->bytes = bytes;
-  out->buffer = buffer_get (buffer);
-  return true;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -195,7 +141,7 @@ reply_error (struct connection *connection, uint64_t cookie, uint16_t type,
     put_error (base, cookie, error, text, text_bytes);
   else
     put_simple (base, cookie, error);
-  reply_send (connection, base, bytes, buffer);
+  output_add (connection, base, bytes, buffer);
   buffer_put (buffer);
 }
 
@@ -234,7 +180,7 @@ reply_data (struct command *command)
     nbd_put64 (base + NBD_CHUNK_BYTES, command->offset_bytes);
   } else
     put_simple (base, command->cookie, 0);
-  reply_send (connection, base, head_bytes + command->bytes,
+  output_add (connection, base, head_bytes + command->bytes,
               command->reply_buffer);
 }
 
@@ -250,6 +196,6 @@ reply_to_command (struct command *command)
     return;
   }
   put_simple (command->reply, command->cookie, 0);
-  reply_send (command->connection, command->reply, NBD_SIMPLE_REPLY_BYTES,
+  output_add (command->connection, command->reply, NBD_SIMPLE_REPLY_BYTES,
               command->reply_buffer);
 }

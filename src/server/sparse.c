@@ -102,7 +102,7 @@ reply_block_status (struct connection *connection, uint64_t cookie,
     nbd_put32 (at, extents[i].bytes);
     nbd_put32 (at + 4, extents[i].type);
   }
-  reply_send (connection, base, NBD_CHUNK_BYTES + reply_bytes, buffer);
+  output_add (connection, base, NBD_CHUNK_BYTES + reply_bytes, buffer);
   buffer_put (buffer);
 }
 
@@ -151,12 +151,12 @@ reply_sparse_read (struct command *command)
       reply_put_chunk (head, command->cookie, flags, NBD_REPLY_TYPE_OFFSET_HOLE,
                        HOLE_BYTES);
       nbd_put32 (head + NBD_CHUNK_BYTES + OFFSET_BYTES, bytes);
-      reply_send (connection, head, PIECE_BYTES, heads);
+      output_add (connection, head, PIECE_BYTES, heads);
     } else {
       reply_put_chunk (head, command->cookie, flags, NBD_REPLY_TYPE_OFFSET_DATA,
                        OFFSET_BYTES + bytes);
-      reply_send (connection, head, NBD_CHUNK_BYTES + OFFSET_BYTES, heads);
-      reply_send (connection, data, bytes, command->reply_buffer);
+      output_add (connection, head, NBD_CHUNK_BYTES + OFFSET_BYTES, heads);
+      output_add (connection, data, bytes, command->reply_buffer);
     }
     if (connection->phase == PHASE_CLOSED)
       break;

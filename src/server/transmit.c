@@ -22,12 +22,6 @@
  * in the cache then, and no socket takes more at once. */
 #define MAX_BATCH_BYTES (UINT32_C (256) << 10)
 
-struct request {
-  uint16_t flags, type;
-  uint64_t cookie, offset_bytes;
-  uint32_t bytes;
-};
-
 enum taken {
   TAKEN,
   TAKEN_NOTHING, /* there is none, or it must wait */
@@ -117,136 +111,15 @@ command_give_back (struct blkmq_io *io)
 }
 
 /* ------------------------------------------------------------------------ */
-/* Checks                                                                    */
+/* Taking                                                                    */
 
-static bool
-has_data (const struct request *request)
-{
-  return request->type == NBD_CMD_READ || request->type == NBD_CMD_WRITE;
-}
-
-static bool
-changes_data (const struct request *request)
-{
-  return request->type == NBD_CMD_WRITE || request->type == NBD_CMD_TRIM
-         || request->type == NBD_CMD_WRITE_ZEROES;
-}
-
-/* What a client may set that was told of this export's transmission flags. */
-static unsigned
-allowed_flags (const struct connection *connection, uint16_t type)
-{
-  switch (type) {
-  case NBD_CMD_READ:
-    return NBD_CMD_FLAG_FUA
-           | (connection->structured_replies ? NBD_CMD_FLAG_DF : 0);
-  case NBD_CMD_WRITE_ZEROES:
-    return NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO;
-  case NBD_CMD_BLOCK_STATUS:
-    return NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_REQ_ONE;
-  default:
-    return NBD_CMD_FLAG_FUA;
-  }
-}
-
-static bool
-is_known (const struct connection *connection, uint16_t type)
-{
-  switch (type) {
-  case NBD_CMD_READ:
-  case NBD_CMD_WRITE:
-  case NBD_CMD_FLUSH:
-  case NBD_CMD_CACHE:
-    return true;
-  case NBD_CMD_TRIM:
-    return connection->limits->max_discard_bytes > 0;
-  case NBD_CMD_WRITE_ZEROES:
-    return connection->limits->max_write_zeroes_bytes > 0;
-  case NBD_CMD_BLOCK_STATUS:
-    return connection->context_allocation;
-  default:
-    return false;
-  }
-}
-
-static bool
-is_unaligned (const struct blkmq_limits *limits, const struct request *request)
-{
-  uint32_t mask = limits->logical_block_bytes - 1;
-
-  if ((request->offset_bytes & mask) != 0)
-    return true;
-  /* The tail of a disk whose size is no multiple of the block. */
-  return (request->bytes & mask) != 0
-         && request->offset_bytes + request->bytes != limits->size_bytes;
-}
-
-#define NR_TEXT_BYTES 128
-
-/* NBD's error, and in TEXT why; 0 if all is well. */
-static uint32_t __attribute__ ((noinline))
-refuse (const struct connection *connection, const struct request *request,
-        char text[NR_TEXT_BYTES])
-{
-  const struct blkmq_limits *limits = connection->limits;
-  unsigned unknown
-      = request->flags & ~allowed_flags (connection, request->type);
-
-  if (!is_known (connection, request->type)) {
-    snprintf (text, NR_TEXT_BYTES, "command %u was not offered", request->type);
-    return NBD_EINVAL;
-  }
-  if (unknown != 0) {
-    snprintf (text, NR_TEXT_BYTES, "flag 0x%x is none of this command",
-              unknown);
-    return NBD_EINVAL;
-  }
-  if (changes_data (request) && limits->read_only) {
-    snprintf (text, NR_TEXT_BYTES, "the disk is read-only");
-    return NBD_EPERM;
-  }
-  if (request->type == NBD_CMD_FLUSH) {
-    if (request->offset_bytes == 0 && request->bytes == 0)
-      return 0;
-    snprintf (text, NR_TEXT_BYTES, "a flush has neither offset nor length");
-    return NBD_EINVAL;
-  }
-  if (request->bytes == 0) {
-    snprintf (text, NR_TEXT_BYTES, "length 0");
-    return NBD_EINVAL;
-  }
-  if (has_data (request)
-      && request->bytes
-             > connection->worker->server->limits.max_request_bytes) {
-    snprintf (text, NR_TEXT_BYTES, "length %" PRIu32 ": at most %" PRIu32,
-              request->bytes,
-              connection->worker->server->limits.max_request_bytes);
-    return NBD_EINVAL;
-  }
-  if (request->offset_bytes > limits->size_bytes
-      || request->bytes > limits->size_bytes - request->offset_bytes) {
-    snprintf (text, NR_TEXT_BYTES, "goes beyond the end of the disk, %" PRIu64,
-              limits->size_bytes);
-    return request->type == NBD_CMD_WRITE
-                   || request->type == NBD_CMD_WRITE_ZEROES
-               ? NBD_ENOSPC
-               : NBD_EINVAL;
-  }
-  if (changes_data (request) && is_unaligned (limits, request)) {
-    snprintf (text, NR_TEXT_BYTES, "not a multiple of blocksize=%" PRIu32,
-              limits->logical_block_bytes);
-    return NBD_EINVAL;
-  }
-  return 0;
-}
-
-/* The common cases, at once: the rest decides in refuse. */
+/* The common cases, at once; request_check decides about the rest. */
 static bool
 is_plain (const struct connection *connection, const struct request *request)
 {
   const struct blkmq_limits *limits = connection->limits;
 
-  return has_data (request) && request->flags == 0 && request->bytes > 0
+  return request_has_data (request) && request->flags == 0 && request->bytes > 0
          && request->bytes
                 <= connection->worker->server->limits.max_request_bytes
          && request->offset_bytes <= limits->size_bytes
@@ -256,9 +129,6 @@ is_plain (const struct connection *connection, const struct request *request)
                 == 0
          && (request->type == NBD_CMD_READ || !limits->read_only);
 }
-
-/* ------------------------------------------------------------------------ */
-/* Taking                                                                    */
 
 static void
 consume (struct connection *connection, uint32_t bytes)
@@ -346,7 +216,7 @@ fill_io (struct command *command, const struct connection *connection,
   io->offset_bytes = request->offset_bytes;
   io->bytes = request->bytes;
   io->segments = &command->segment;
-  io->nr_segments = has_data (request) ? 1 : 0;
+  io->nr_segments = request_has_data (request) ? 1 : 0;
   io->prio = BLKMQ_PRIO_NONE;
   io->end_io = command_end_io;
   io->give_back = command_give_back;
@@ -434,7 +304,7 @@ take (struct connection *connection, struct blkmq_batch *batch,
     return TAKEN_LAST;
 
   if (__builtin_expect (!is_plain (connection, &request), 0)) {
-    error = refuse (connection, &request, text);
+    error = request_check (connection, &request, text);
     if (error != 0)
       return take_refused (connection, &request, error, text);
   }

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * handshake.c: a connection until its client has chosen an export: bytes
+ * between the socket and negotiate.c.
+ *
+ * The connection's worker.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/internal.h"
+
+#define NEGOTIATION_BYTES 4096u /* received at once */
+
+/* The client's first requests have come with its last option, maybe. */
+static bool
+keep_rest (struct connection *connection, const uint8_t *rest, size_t nr)
+{
+  if (nr == 0)
+    return true;
+  connection->in = buffer_alloc (&connection->worker->buffers, (uint32_t)nr);
+  if (connection->in == NULL)
+    return false;
+  memcpy (connection->in->data, rest, nr);
+  connection->in_end = (uint32_t)nr;
+  return true;
+}
+
+static void
+begin_transmission (struct connection *connection)
+{
+  struct negotiation *negotiation = connection->negotiation;
+  struct worker *worker = connection->worker;
+  const struct exports *exports = worker->server->exports;
+  struct blkmq_disk *disk = negotiation->export->disk;
+  unsigned poll_hctx;
+
+  connection->export = negotiation->export;
+  connection->limits = blkmq_disk_limits (disk);
+  connection->structured_replies = negotiation->structured_replies;
+  connection->context_allocation = negotiation->context_allocation;
+  for (unsigned i = 0; i < exports_nr (exports); i++)
+    if (exports_at (exports, i) == connection->export)
+      connection->share = &worker->shares[i];
+  connection->submitter = blkmq_submitter_alloc (
+      disk, worker->index % blkmq_disk_nr_hw_queues (disk));
+  if (connection->submitter == NULL) {
+    connection_close (connection, LOG_LEVEL_WARNING,
+                      "refused: no memory to serve it");
+    return;
+  }
+  /* A loop polls for what is submitted on its own thread. */
+  poll_hctx
+      = blkmq_submitter_hctx_of (connection->submitter, BLKMQ_HCTX_TYPE_POLL);
+  if (blkmq_disk_hctx_type (disk, poll_hctx) == BLKMQ_HCTX_TYPE_POLL
+      && poll_hctx % worker->server->nr_workers == worker->index)
+    connection->io_flags = BLKMQ_IO_POLLED;
+  log_debug ("%s: export \"%s\", hctx %u of thread %u%s", connection->name,
+             connection->export->name,
+             blkmq_submitter_hctx (connection->submitter), worker->index,
+             connection->structured_replies ? ", structured replies" : "");
+  handshake_end (connection);
+  connection->phase = PHASE_TRANSMISSION;
+}
+
+static void
+send_negotiation (struct connection *connection)
+{
+  struct negotiation *negotiation = connection->negotiation;
+  ssize_t nr;
+
+  while (negotiation->out_bytes > 0) {
+    nr = send (connection->io.fd, negotiation->out, negotiation->out_bytes,
+               MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (nr > 0) {
+      negotiation->out_bytes -= (size_t)nr;
+      memmove (negotiation->out, negotiation->out + nr, negotiation->out_bytes);
+      connection->moved_s = ev_now (connection->worker->loop);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK)
+      return;
+    else if (errno != EINTR) {
+      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
+                        strerror (errno));
+      return;
+    }
+  }
+}
+
+void
+handshake_receive (struct connection *connection)
+{
+  struct negotiation *negotiation = connection->negotiation;
+  uint8_t bytes[NEGOTIATION_BYTES];
+  size_t taken;
+  ssize_t nr;
+
+  nr = recv (connection->io.fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  if (!input_has_come (connection, nr)) {
+    if (connection->is_eof)
+      connection_close (connection, LOG_LEVEL_DEBUG,
+                        "is gone before it has chosen an export");
+    return;
+  }
+  taken = negotiation_feed (negotiation, bytes, (size_t)nr);
+  if (negotiation->state == NEGOTIATION_DONE
+      && !keep_rest (connection, bytes + taken, (size_t)nr - taken))
+    connection_close (connection, LOG_LEVEL_WARNING,
+                      "refused: no memory to serve it");
+}
+
+/* Send what there is to say; and then, if all was said, go on. */
+void
+handshake_run (struct connection *connection)
+{
+  struct negotiation *negotiation = connection->negotiation;
+
+  send_negotiation (connection);
+  if (connection->phase == PHASE_CLOSED)
+    return;
+  if (negotiation->state == NEGOTIATION_CLOSE) {
+    if (negotiation->why[0] == '\0')
+      connection_close (connection, LOG_LEVEL_DEBUG, "disconnects");
+    else
+      connection_close (connection, LOG_LEVEL_WARNING, "%s", negotiation->why);
+  } else if (negotiation->state == NEGOTIATION_DONE
+             && negotiation->out_bytes == 0)
+    begin_transmission (connection);
+}
+
+void
+handshake_end (struct connection *connection)
+{
+  if (connection->negotiation != NULL)
+    negotiation_end (connection->negotiation);
+  free (connection->negotiation);
+  connection->negotiation = NULL;
+}

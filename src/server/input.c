@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * input.c: what has come from a client and is not taken yet.
+ *
+ * The connection's worker.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/poll.h>
+#include <sys/socket.h>
+
+#include "server/internal.h"
+
+/* Received at once; it grows with what comes. */
+#define MAX_IN_BYTES (UINT32_C (256) << 10)
+
+/* What is kept of a request that is not complete is moved to the front if it is
+ * no more than this; what is longer stays where it is as long as the rest fits
+ * behind it. */
+#define MOVE_BYTES (UINT32_C (8) << 10)
+
+/* Make room for more behind what is there.  False: it has to wait, or was
+ * closed. */
+static bool
+make_in_room (struct connection *connection)
+{
+  struct buffer_pool *pool = &connection->worker->buffers;
+  uint32_t here = connection->in_end - connection->in_start;
+  uint32_t wanted = connection->in_wanted_bytes;
+  struct buffer *in = connection->in, *buffer = NULL;
+
+  if (in != NULL && in->nr_refs == 1 && wanted <= in->room
+      && (here <= MOVE_BYTES || connection->in_start + wanted > in->room)) {
+    memmove (in->data, in->data + connection->in_start, here);
+    connection->in_start = 0;
+    connection->in_end = here;
+  }
+  if (in != NULL && connection->in_start + wanted <= in->room
+      && (in->nr_refs == 1 || here > MOVE_BYTES
+          || in->room - connection->in_end >= connection->in_size_bytes / 4))
+    return true;
+
+  if (wanted < connection->in_size_bytes)
+    buffer = buffer_alloc (pool, connection->in_size_bytes);
+  if (buffer == NULL)
+    buffer = buffer_alloc (pool, wanted);
+  if (buffer == NULL && errno == EAGAIN) {
+    worker_wait_for_buffers (connection);
+    return false;
+  }
+  if (buffer == NULL) {
+    connection_close (connection, LOG_LEVEL_WARNING,
+                      "cut off: no memory for its request");
+    return false;
+  }
+  if (in != NULL) {
+    memcpy (buffer->data, in->data + connection->in_start, here);
+    buffer_put (in);
+  }
+  connection->in = buffer;
+  connection->in_start = 0;
+  connection->in_end = here;
+  return true;
+}
+
+/* The client will send nothing more.  If it has closed the socket altogether
+ * there is nobody to answer to; a client that has only said its last word
+ * waits for the answers. */
+static void
+end_of_input (struct connection *connection)
+{
+  struct pollfd pollfd = { .fd = connection->io.fd };
+
+  connection->is_eof = true;
+  if (poll (&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR)))
+    connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
+}
+
+/* NR is what recv has returned.  True if it has brought something. */
+bool
+input_has_come (struct connection *connection, ssize_t nr)
+{
+  if (nr > 0) {
+    connection->moved_s = ev_now (connection->worker->loop);
+    connection->worker->had_traffic = true;
+    return true;
+  }
+  if (nr == 0)
+    end_of_input (connection);
+  else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
+                      strerror (errno));
+  return false;
+}
+
+void
+input_receive (struct connection *connection)
+{
+  uint32_t room;
+  ssize_t nr;
+
+  if (!make_in_room (connection))
+    return;
+  room = connection->in->room - connection->in_end;
+  nr = recv (connection->io.fd, connection->in->data + connection->in_end, room,
+             MSG_DONTWAIT);
+  if (!input_has_come (connection, nr))
+    return;
+  connection->in_end += (uint32_t)nr;
+  if ((uint32_t)nr == room && connection->in_size_bytes < MAX_IN_BYTES)
+    connection->in_size_bytes *= 2;
+}
+
+/* Of the first bytes of a request a small buffer is enough. */
+void
+input_shrink (struct connection *connection)
+{
+  uint32_t here = connection->in_end - connection->in_start;
+  struct buffer *buffer;
+
+  if (connection->in == NULL || connection->in->nr_refs > 1
+      || connection->in->size == 0 || here > BUFFER_MIN_BYTES
+      || connection->in_wanted_bytes > BUFFER_MIN_BYTES)
+    return;
+  buffer = buffer_alloc (&connection->worker->buffers, BUFFER_MIN_BYTES);
+  if (buffer == NULL)
+    return;
+  memcpy (buffer->data, connection->in->data + connection->in_start, here);
+  buffer_put (connection->in);
+  connection->in = buffer;
+  connection->in_start = 0;
+  connection->in_end = here;
+}

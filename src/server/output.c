@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * output.c: what is to be sent to a client, in order: stretches of buffers.
+ *
+ * The connection's worker.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/internal.h"
+
+#define MIN_OUTS 32u
+#define MAX_IOVS 256u
+
+static bool
+more_outs (struct connection *connection)
+{
+  uint32_t room
+      = connection->outs_room > 0 ? 2 * connection->outs_room : MIN_OUTS;
+  struct out *outs = malloc (room * sizeof *outs);
+
+  if (outs == NULL)
+    return false;
+  for (uint32_t i = 0; i < connection->nr_outs; i++)
+    outs[i]
+        = connection
+              ->outs[(connection->first_out + i) & (connection->outs_room - 1)];
+  free (connection->outs);
+  connection->outs = outs;
+  connection->outs_room = room;
+  connection->first_out = 0;
+  return true;
+}
+
+bool
+output_add (struct connection *connection, uint8_t *base, uint32_t bytes,
+            struct buffer *buffer)
+{
+  struct out *out;
+
+  if (!connection->is_running)
+    worker_make_ready (connection);
+  connection->out_bytes += bytes;
+  if (connection->nr_outs > 0) {
+    out = &connection->outs[(connection->first_out + connection->nr_outs - 1)
+                            & (connection->outs_room - 1)];
+    if (out->base + out->bytes == base && out->buffer == buffer
+        && bytes <= UINT32_MAX - out->bytes) {
+      out->bytes += bytes;
+      return true;
+    }
+  }
+  if (connection->nr_outs == connection->outs_room && !more_outs (connection)) {
+    connection_close (connection, LOG_LEVEL_WARNING,
+                      "cut off: no memory for its answers");
+    return false;
+  }
+  out = &connection->outs[(connection->first_out + connection->nr_outs++)
+                          & (connection->outs_room - 1)];
+  out->base = base;
+  out->bytes = bytes;
+  out->buffer = buffer_get (buffer);
+  return true;
+}
+
+void
+output_drop (struct connection *connection)
+{
+  for (uint32_t i = 0; i < connection->nr_outs; i++)
+    buffer_put (
+        connection
+            ->outs[(connection->first_out + i) & (connection->outs_room - 1)]
+            .buffer);
+  connection->nr_outs = 0;
+  connection->out_bytes = 0;
+}
+
+static void
+drop_sent (struct connection *connection, size_t bytes)
+{
+  connection->out_bytes -= bytes;
+  while (bytes > 0) {
+    struct out *out = &connection->outs[connection->first_out];
+
+    if (bytes < out->bytes) {
+      out->base += bytes;
+      out->bytes -= (uint32_t)bytes;
+      return;
+    }
+    bytes -= out->bytes;
+    buffer_put (out->buffer);
+    connection->first_out
+        = (connection->first_out + 1) & (connection->outs_room - 1);
+    connection->nr_outs--;
+  }
+}
+
+static unsigned
+fill_iovs (const struct connection *connection, struct iovec iovs[MAX_IOVS])
+{
+  unsigned nr = connection->nr_outs < MAX_IOVS ? connection->nr_outs : MAX_IOVS;
+
+  for (unsigned i = 0; i < nr; i++) {
+    const struct out *out = &connection->outs[(connection->first_out + i)
+                                              & (connection->outs_room - 1)];
+
+    iovs[i].iov_base = out->base;
+    iovs[i].iov_len = out->bytes;
+  }
+  return nr;
+}
+
+/* All that the socket takes.  Closes the connection if the client is gone. */
+void
+output_send (struct connection *connection)
+{
+  struct iovec iovs[MAX_IOVS];
+  struct msghdr message = { .msg_iov = iovs };
+  ssize_t nr;
+
+  while (connection->nr_outs > 0) {
+    message.msg_iovlen = fill_iovs (connection, iovs);
+    nr = sendmsg (connection->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (nr > 0) {
+      drop_sent (connection, (size_t)nr);
+      connection->moved_s = ev_now (connection->worker->loop);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK)
+      return;
+    else if (errno != EINTR) {
+      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
+                        strerror (errno));
+      return;
+    }
+  }
+}
