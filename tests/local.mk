@@ -138,6 +138,8 @@ unit_tests = \
 	tests/unit/test-sched \
 	tests/unit/test-module \
 	tests/unit/test-nbd-answer \
+	tests/unit/test-negotiate \
+	tests/unit/test-negotiate-pieces \
 	tests/unit/test-nullblk-behaviours \
 	tests/unit/test-spin \
 	tests/unit/test-split \
@@ -265,6 +267,20 @@ tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
 tests_unit_test_nbd_answer_CFLAGS = $(unit_cflags)
 tests_unit_test_nbd_answer_LDADD = src/libblkmq-front.la $(harness_libs)
+negotiate_client = \
+	tests/unit/negotiate-client.c tests/unit/negotiate-client.h
+negotiate_libs = \
+	src/server/libblkmqd.la src/libblkmq-front.la $(harness_libs)
+tests_unit_test_negotiate_SOURCES = \
+	tests/unit/test-negotiate.c $(negotiate_client)
+tests_unit_test_negotiate_CFLAGS = $(unit_cflags)
+tests_unit_test_negotiate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_unit_test_negotiate_LDADD = $(negotiate_libs)
+tests_unit_test_negotiate_pieces_SOURCES = \
+	tests/unit/test-negotiate-pieces.c $(negotiate_client)
+tests_unit_test_negotiate_pieces_CFLAGS = $(unit_cflags)
+tests_unit_test_negotiate_pieces_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_unit_test_negotiate_pieces_LDADD = $(negotiate_libs)
 tests_unit_test_nullblk_behaviours_CFLAGS = $(unit_cflags)
 tests_unit_test_nullblk_behaviours_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)

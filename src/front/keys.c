@@ -64,11 +64,11 @@ is_client_text (enum front_key key)
   return key == FRONT_EXPORT || key == FRONT_DESCRIPTION;
 }
 
-/* How many bytes the character at P has; 0: it is a control character, or not
- * UTF-8 (RFC 3629: the shortest form, no surrogates, up to U+10FFFF). */
-static size_t
-character_bytes (const unsigned char *p)
+/* RFC 3629: the shortest form, no surrogates, up to U+10FFFF. */
+size_t
+front_character_bytes (const char *text)
 {
+  const unsigned char *p = (const unsigned char *)text;
   size_t nr_more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : 1;
   unsigned min = nr_more == 3 ? 0x10000 : nr_more == 2 ? 0x800 : 0xa0;
   unsigned code;
@@ -92,13 +92,13 @@ character_bytes (const unsigned char *p)
 static const char *
 check_text (const char *value)
 {
-  const unsigned char *p = (const unsigned char *)value;
+  const char *p = value;
   size_t bytes;
 
   if (strlen (value) > MAX_TEXT_BYTES)
     return "too long";
   for (; *p != '\0'; p += bytes) {
-    bytes = character_bytes (p);
+    bytes = front_character_bytes (p);
     if (bytes == 0)
       return "not plain text";
   }

@@ -39,4 +39,8 @@ int front_for_each_key (int (*fn) (const struct blkmq_driver *driver,
 void front_key_allowed (const struct blkmq_key *key, char *buf,
                         size_t buf_bytes);
 
+/* How many bytes the character at TEXT has; 0: it is a control character or the
+ * end, or no UTF-8. */
+size_t front_character_bytes (const char *text);
+
 #endif /* BLKMQ_FRONT_KEYS_H */

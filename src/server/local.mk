@@ -14,7 +14,10 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/log.c \
 	src/server/log.h \
 	src/server/nbd.h \
+	src/server/negotiate.c \
 	src/server/negotiate.h \
+	src/server/negotiate-internal.h \
+	src/server/negotiate-options.c \
 	src/server/output.c \
 	src/server/reply.c \
 	src/server/server.c \

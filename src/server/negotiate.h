@@ -31,7 +31,8 @@ struct negotiation {
   bool context_allocation; /* base:allocation was chosen for this export */
 
   /* What is to be sent: the caller sends it, and sets out_bytes to 0 or moves
-   * the rest to the front.  Freed by negotiation_end. */
+   * the rest to the front.  A client that sends options while much is left is
+   * not reading: CLOSE.  Freed by negotiation_end. */
   uint8_t *out;
   size_t out_bytes, out_room;
 
@@ -39,15 +40,17 @@ struct negotiation {
    * goes. */
   char why[256];
 
-  struct {
+  struct { /* negotiate.c's */
     const struct exports *exports;
     uint32_t max_request_bytes;
     uint32_t client_flags;
     unsigned phase;
-    uint8_t *option; /* what has come of one, head included */
-    size_t option_bytes, option_room;
-    uint64_t skip_bytes; /* of an option too long to be kept */
     unsigned nr_options;
+    uint32_t option, option_bytes; /* from its head */
+    uint8_t head[16];              /* what has come of one */
+    uint8_t *data;                 /* what has come of what follows it */
+    uint32_t head_bytes, data_bytes, data_room;
+    bool no_memory;                      /* for an answer */
     const struct export *context_export; /* for which it was chosen */
   } priv;
 };

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * negotiate-internal.h: what the files of negotiate.h share.
+ */
+
+#ifndef BLKMQ_SERVER_NEGOTIATE_INTERNAL_H
+#define BLKMQ_SERVER_NEGOTIATE_INTERNAL_H
+
+#include "server/nbd.h"
+#include "server/negotiate.h"
+
+/* The longest option whose data is kept. */
+#define MAX_OPTION_BYTES 65536u
+
+/* ---- negotiate.c: what goes out ---- */
+
+/* BYTES more of what is sent, to be filled in.  NULL: no memory, which ends the
+ * negotiation when the option is done; until then nothing need be undone. */
+uint8_t *negotiation_add (struct negotiation *negotiation, size_t bytes);
+
+/* A reply of TYPE to the option, and the place of its BYTES of data.  NULL as
+ * above. */
+uint8_t *negotiation_reply (struct negotiation *negotiation, uint32_t type,
+                            size_t bytes);
+
+/* A reply of TYPE, an error, with a text that says why. */
+void negotiation_refuse (struct negotiation *negotiation, uint32_t type,
+                         const char *format, ...)
+    __attribute__ ((format (printf, 3, 4)));
+
+/* The state is CLOSE, and this is why. */
+void negotiation_close (struct negotiation *negotiation, const char *format,
+                        ...) __attribute__ ((format (printf, 2, 3)));
+
+/* ---- negotiate-options.c ---- */
+
+/* "NBD_OPT_GO", or "option 4711" in BUF. */
+const char *option_name (uint32_t option, char *buf, size_t buf_bytes);
+
+/* Is the data of it needed for an answer? */
+bool option_has_data (uint32_t option);
+
+/* Answer the option of which DATA, priv.option_bytes long, has come.  DATA is
+ * NULL if it has none or is not needed. */
+void option_answer (struct negotiation *negotiation, const uint8_t *data);
+
+#endif /* BLKMQ_SERVER_NEGOTIATE_INTERNAL_H */
