@@ -197,7 +197,8 @@ START_TEST (test_socket_is_open_before_it_is_served)
   server->control = control_open (server->path, &error);
   early = peer_connect (server);
   ck_assert (peer_say (early, "{\"command\":\"exports\"}"));
-  options = (struct control_options){ server->exports, 1, 0 };
+  options
+      = (struct control_options){ .exports = server->exports, .nr_exports = 1 };
   ck_assert_int_eq (control_start (server->control, &options, &error), 0);
   json_decref (peer_answer (early)); /* the greeting */
   json_decref (peer_answer (early));
