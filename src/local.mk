@@ -144,8 +144,8 @@ src_libblkmq_engine_la_CPPFLAGS = $(AM_CPPFLAGS) -DBLKMQ_DRIVER_BUILT_IN
 src_libblkmq_engine_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
 
-# What servers have in common: which disks there are.  They link it, and the
-# engine, statically.
+# What servers have in common: which disks there are, and sockets.  They link
+# it, and the engine, statically.
 noinst_LTLIBRARIES += src/libblkmq-front.la
 src_libblkmq_front_la_SOURCES = \
 	src/front/exports.c \
@@ -158,7 +158,9 @@ src_libblkmq_front_la_SOURCES = \
 	src/front/keys.c \
 	src/front/keys.h \
 	src/front/nbd-answer.c \
-	src/front/nbd-answer.h
+	src/front/nbd-answer.h \
+	src/front/unix-socket.c \
+	src/front/unix-socket.h
 src_libblkmq_front_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
 
 lib_LTLIBRARIES += src/libblkmq.la
@@ -171,7 +173,7 @@ src_libblkmq_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 EXTRA_src_libblkmq_la_DEPENDENCIES = src/blkmq.syms
 EXTRA_DIST += src/blkmq.syms
 
-# The control server: for front ends, not for libblkmq.
+# The control server: for front ends, not for libblkmq.  Goes with libblkmq-front.
 noinst_LTLIBRARIES += src/libblkmq-ctl.la
 src_libblkmq_ctl_la_SOURCES = \
 	src/ctl/call.c \
@@ -182,7 +184,6 @@ src_libblkmq_ctl_la_SOURCES = \
 	src/ctl/fault.c \
 	src/ctl/internal.h \
 	src/ctl/json.c \
-	src/ctl/listen.c \
 	src/ctl/server.c \
 	src/ctl/show.c \
 	src/ctl/stats.c \

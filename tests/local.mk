@@ -331,7 +331,8 @@ tests_unit_test_timer_LDADD = $(harness_libs)
 
 # The control server over the harness' disks.
 ctl_cflags = $(unit_cflags) $(JANSSON_CFLAGS)
-ctl_libs = tests/libpeer.la src/libblkmq-ctl.la $(harness_libs)
+ctl_libs = tests/libpeer.la src/libblkmq-ctl.la src/libblkmq-front.la \
+	$(harness_libs)
 check_LTLIBRARIES += tests/libpeer.la
 tests_libpeer_la_SOURCES = tests/ctl/peer.c tests/ctl/peer.h
 tests_libpeer_la_CFLAGS = $(ctl_cflags)

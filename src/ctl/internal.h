@@ -26,6 +26,7 @@
 
 #include "blkmq-control.h"
 #include "ctl/control.h"
+#include "front/unix-socket.h"
 
 #define PROTOCOL_VERSION 1
 
@@ -39,23 +40,10 @@
 
 struct call;
 
-/* ---- listen.c: the socket in the file system ---- */
-
-struct listener {
-  const char *path;
-  int fd;
-  dev_t dev; /* of the socket at PATH: whether it is still ours */
-  ino_t ino;
-};
-
-int listener_open (struct listener *listener, const char *path,
-                   struct blkmq_error *error);
-void listener_close (struct listener *listener);
-
 /* ---- server.c ---- */
 
 struct control {
-  struct listener listener;
+  struct unix_socket socket;
   double stall_s, silent_s;
   struct export *exports;
   size_t nr_exports;

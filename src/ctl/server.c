@@ -19,6 +19,8 @@
 #define STALL_MS 30000
 #define SILENT_MS 30000
 
+#define BACKLOG 64
+
 /* Connections taken before the others have their turn. */
 #define ACCEPTS_AT_ONCE 16
 
@@ -75,8 +77,7 @@ on_connection (struct ev_loop *loop, ev_io *watcher, int events)
   int fd;
 
   for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
-    fd = accept4 (control->listener.fd, NULL, NULL,
-                  SOCK_NONBLOCK | SOCK_CLOEXEC);
+    fd = accept4 (control->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
       take_connection (control, fd);
     else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS
@@ -173,7 +174,10 @@ control_open (const char *path, struct blkmq_error *error)
     set_error (error, "control=%s: %s", path, strerror (ENOMEM));
     return NULL;
   }
-  if (listener_open (&control->listener, path, error) < 0) {
+  control->socket = (struct unix_socket){
+    .option = "control=", .path = path, .is_private = true, .backlog = BACKLOG
+  };
+  if (unix_socket_open (&control->socket, error) < 0) {
     free (control);
     return NULL;
   }
@@ -186,8 +190,7 @@ control_open (const char *path, struct blkmq_error *error)
 static void
 start_events (struct control *control)
 {
-  ev_io_init (&control->accepting, on_connection, control->listener.fd,
-              EV_READ);
+  ev_io_init (&control->accepting, on_connection, control->socket.fd, EV_READ);
   ev_timer_init (&control->accept_again, on_accept_again, 0, 0);
   ev_io_init (&control->wake, on_wake, control->wakefd, EV_READ);
   control->accepting.data = control;
@@ -201,7 +204,7 @@ int
 control_start (struct control *control, const struct control_options *options,
                struct blkmq_error *error)
 {
-  const char *path = control->listener.path;
+  const char *path = control->socket.path;
   int r;
 
   control->stall_s
@@ -243,7 +246,7 @@ control_stop (struct control *control)
   if (!control->is_open)
     return;
   control->is_open = false;
-  listener_close (&control->listener);
+  unix_socket_close (&control->socket);
   while (control->clients != NULL)
     client_close (control->clients);
   for (size_t i = 0; i < control->nr_exports; i++)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * front/unix-socket.h: a Unix socket that listens in the file system: who may
+ * replace what, and who removes it.  One thread at a time for each.
+ */
+
+#ifndef BLKMQ_FRONT_UNIX_SOCKET_H
+#define BLKMQ_FRONT_UNIX_SOCKET_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "blkmq.h"
+
+struct unix_socket {
+  /* Before unix_socket_open. */
+  const char *option; /* of messages, ahead of the path: "control=" */
+  const char *path;   /* the caller's, until unix_socket_close */
+  bool is_private;    /* for its owner only; else as umask says */
+  int backlog;
+
+  int fd; /* listens, and does not block */
+  dev_t dev;
+  ino_t ino; /* of the socket at PATH: whether it is still ours */
+};
+
+/* Clients may connect from now on.  A socket at the path that nobody listens on
+ * is replaced, anything else is not.  Negative errno with ERROR; nothing is
+ * left behind then. */
+int unix_socket_open (struct unix_socket *unix_socket,
+                      struct blkmq_error *error);
+
+/* Removes it from the file system, if it is still the one that was opened, and
+ * goes on listening. */
+void unix_socket_remove (const struct unix_socket *unix_socket);
+
+/* Removes it and closes. */
+void unix_socket_close (struct unix_socket *unix_socket);
+
+#endif /* BLKMQ_FRONT_UNIX_SOCKET_H */
