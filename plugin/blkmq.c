@@ -18,6 +18,7 @@
 #include <nbdkit-plugin.h>
 
 #include "blkmq.h"
+#include "front/control.h"
 #include "plugin.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -27,6 +28,7 @@
 
 /* Written by the main thread before anything is served, then only read. */
 struct exports *exports;
+static struct front_control *control; /* NULL: there is none */
 static char help[16384];
 
 /* ------------------------------------------------------------------------ */
@@ -107,7 +109,11 @@ plugin_get_ready (void)
   if (exports_drew_seed (exports, &seed))
     nbdkit_debug ("seed=%" PRIu64 " was drawn; give it to repeat this run",
                   seed);
-  return open_control ();
+  if (front_control_open (exports, &control, &error) < 0) {
+    nbdkit_error ("%s", error.message);
+    return -1;
+  }
+  return 0;
 }
 
 /* Threads do not survive nbdkit's fork: they are started after it. */
@@ -116,20 +122,22 @@ plugin_after_fork (void)
 {
   struct blkmq_error error;
 
-  if (exports_start (exports, &error) < 0) {
+  if (exports_start (exports, &error) < 0
+      || front_control_start (control, &error) < 0) {
     nbdkit_error ("%s", error.message);
     return -1;
   }
-  return start_control ();
+  return 0;
 }
 
 /* The last connection is closed: nothing is in flight. */
 static void
 plugin_cleanup (void)
 {
-  stop_control ();
+  front_control_stop (control);
   exports_remove (exports);
-  free_control ();
+  front_control_free (control);
+  control = NULL;
   for (unsigned i = 0; i < exports_nr (exports); i++)
     log_stats (exports_at (exports, i));
 }
@@ -141,7 +149,7 @@ plugin_cleanup (void)
 static void
 plugin_unload (void)
 {
-  free_control (); /* a start that failed has left it */
+  front_control_free (control); /* a start that failed has left it */
   exports_free (exports);
 }
 

@@ -10,7 +10,6 @@ plugin_LTLIBRARIES = plugin/nbdkit-blkmq-plugin.la
 
 plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 	plugin/blkmq.c \
-	plugin/control.c \
 	plugin/help.c \
 	plugin/plugin.h \
 	plugin/request.c \

@@ -30,14 +30,6 @@ struct connection {
 /* blkmq.c: where the requests of a connection go. */
 unsigned hctx_of (const struct connection *connection);
 
-/* control.c: the control socket, if one was asked for.  Open it before the
- * fork; serve the disks, which are started; stop before they are removed, and
- * free after that.  0, or -1 after nbdkit_error. */
-int open_control (void);
-int start_control (void);
-void stop_control (void);
-void free_control (void);
-
 /* help.c: derived from the key tables. */
 void print_help (char *buf, size_t buf_bytes);
 void print_dump (void);

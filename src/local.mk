@@ -148,6 +148,8 @@ src_libblkmq_engine_la_LIBADD = $(EV_LIBS)
 # it, and the engine, statically.
 noinst_LTLIBRARIES += src/libblkmq-front.la
 src_libblkmq_front_la_SOURCES = \
+	src/front/control.c \
+	src/front/control.h \
 	src/front/exports.c \
 	src/front/exports.h \
 	src/front/exports-check.c \
