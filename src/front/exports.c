@@ -240,6 +240,17 @@ exports_set (struct exports *exports, const char *name, const char *value,
   return r < 0 ? prefix_error (prefix, &inner, r, error) : 0;
 }
 
+int
+exports_set_default (struct exports *exports, const char *name,
+                     const char *value, struct blkmq_error *error)
+{
+  assert (!exports->is_checked);
+
+  if (config_entry (exports->defaults.config, name) != NULL)
+    return 0;
+  return blkmq_config_set (exports->defaults.config, name, value, error);
+}
+
 /* ---- reading ---- */
 
 unsigned

@@ -47,6 +47,11 @@ void exports_free (struct exports *exports);
 int exports_set (struct exports *exports, const char *key, const char *value,
                  struct blkmq_error *error);
 
+/* A default of the server's own: counts less than whatever was given of KEY.
+ * When all keys were given.  Fails as exports_set does. */
+int exports_set_default (struct exports *exports, const char *key,
+                         const char *value, struct blkmq_error *error);
+
 /* All keys were given: is each export complete, and do they go together?  Once.
  * -EINVAL or -ENOMEM: all that is left to do is to free. */
 int exports_check (struct exports *exports, struct blkmq_error *error);

@@ -410,6 +410,30 @@ START_TEST (test_what_is_refused_changes_nothing)
 }
 END_TEST
 
+START_TEST (test_default_of_the_server_counts_least)
+{
+  renew ();
+  ck_assert_int_eq (set_words ("size=1M export=a export=b submit_queues=3"), 0);
+  ck_assert_int_eq (exports_set_default (exports, "submit_queues", "5", &error),
+                    0);
+  ck_assert_int_eq (exports_check (exports, &error), 0);
+  ck_assert_uint_eq (number ("a", "submit_queues"), 5);
+  ck_assert_uint_eq (number ("b", "submit_queues"), 3);
+
+  renew ();
+  ck_assert_int_eq (set_words ("size=1M submit_queues=2"), 0);
+  ck_assert_int_eq (exports_set_default (exports, "submit_queues", "5", &error),
+                    0);
+  ck_assert_int_eq (exports_check (exports, &error), 0);
+  ck_assert_uint_eq (number ("", "submit_queues"), 2);
+
+  renew ();
+  ck_assert_int_eq (exports_set_default (exports, "submit_queues", "0", &error),
+                    -EINVAL);
+  assert_says ("0", "submit_queues=0: must be");
+}
+END_TEST
+
 START_TEST (test_control_has_room_for_layers)
 {
   renew ();
@@ -818,6 +842,7 @@ main (void)
                   test_each_export_may_have_its_driver_and_the_keys_of_that);
   tcase_add_test (tcase, test_refused_words_say_which_export_key_and_value);
   tcase_add_test (tcase, test_what_is_refused_changes_nothing);
+  tcase_add_test (tcase, test_default_of_the_server_counts_least);
   tcase_add_test (tcase, test_control_has_room_for_layers);
   tcase_add_test (tcase, test_names_are_utf8_of_up_to_4096_bytes);
   tcase_add_test (tcase, test_there_is_a_limit_to_their_number);
