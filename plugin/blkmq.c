@@ -19,12 +19,17 @@
 
 #include "blkmq.h"
 #include "front/control.h"
+#include "front/stats.h"
 #include "plugin.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
 /* The most that nbdkit takes in one read or write. */
 #define MAX_REQUEST_BYTES (64u << 20)
+
+/* -D blkmq.stats=1: log the counters. */
+extern int blkmq_debug_stats;
+NBDKIT_DLL_PUBLIC int blkmq_debug_stats;
 
 /* Written by the main thread before anything is served, then only read. */
 struct exports *exports;
@@ -130,6 +135,12 @@ plugin_after_fork (void)
   return 0;
 }
 
+static void
+log_debug (const char *line)
+{
+  nbdkit_debug ("%s", line);
+}
+
 /* The last connection is closed: nothing is in flight. */
 static void
 plugin_cleanup (void)
@@ -139,7 +150,7 @@ plugin_cleanup (void)
   front_control_free (control);
   control = NULL;
   for (unsigned i = 0; i < exports_nr (exports); i++)
-    log_stats (exports_at (exports, i));
+    export_print_stats (exports_at (exports, i), blkmq_debug_stats, log_debug);
 }
 
 /* Also without cleanup, when the configuration had an error.  nbdkit does not

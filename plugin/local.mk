@@ -12,8 +12,7 @@ plugin_nbdkit_blkmq_plugin_la_SOURCES = \
 	plugin/blkmq.c \
 	plugin/help.c \
 	plugin/plugin.h \
-	plugin/request.c \
-	plugin/stats.c
+	plugin/request.c
 plugin_nbdkit_blkmq_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
 plugin_nbdkit_blkmq_plugin_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS)
 plugin_nbdkit_blkmq_plugin_la_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \

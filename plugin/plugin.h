@@ -34,9 +34,6 @@ unsigned hctx_of (const struct connection *connection);
 void print_help (char *buf, size_t buf_bytes);
 void print_dump (void);
 
-/* stats.c: into the debug log. */
-void log_stats (const struct export *export);
-
 /* request.c: nbdkit's callbacks of these names.  HANDLE is a struct
  * connection. */
 int plugin_pread (void *handle, void *buf, uint32_t count, uint64_t offset,

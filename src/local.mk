@@ -161,6 +161,8 @@ src_libblkmq_front_la_SOURCES = \
 	src/front/keys.h \
 	src/front/nbd-answer.c \
 	src/front/nbd-answer.h \
+	src/front/stats.c \
+	src/front/stats.h \
 	src/front/unix-socket.c \
 	src/front/unix-socket.h
 src_libblkmq_front_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden

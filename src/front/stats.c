@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * stats.c: what a disk has done, for nbdkit's debug log (-v): with
- * iostats=1 a line for each hardware queue and operation that was used, and
- * with -D blkmq.stats=1 each queue's counters.  nbdkit's main thread, when
- * nothing is in flight any more.
+ * stats.c: what a disk has done, as lines for a log.  The server's main thread,
+ * when nothing is in flight any more.
  */
 
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NBDKIT_API_VERSION 2
-#include <nbdkit-plugin.h>
-
 #include "blkmq.h"
-#include "plugin.h"
+#include "front/stats.h"
 
-/* -D blkmq.stats=1: log the counters. */
-extern int blkmq_debug_stats;
-NBDKIT_DLL_PUBLIC int blkmq_debug_stats;
+static void __attribute__ ((format (printf, 2, 3)))
+print_line (void (*print) (const char *line), const char *format, ...)
+{
+  char line[512];
+  va_list args;
+
+  va_start (args, format);
+  vsnprintf (line, sizeof line, format, args);
+  va_end (args);
+  print (line);
+}
 
 static double
 percentile_us (const struct blkmq_histogram *histogram, double percent)
@@ -29,21 +33,23 @@ percentile_us (const struct blkmq_histogram *histogram, double percent)
 }
 
 static void
-log_latency (const struct export *export, unsigned hctx, enum blkmq_op op,
-             const struct blkmq_histogram *histogram)
+print_latency (const struct export *export, unsigned hctx, enum blkmq_op op,
+               const struct blkmq_histogram *histogram,
+               void (*print) (const char *line))
 {
-  nbdkit_debug ("%shctx %u %s: %" PRIu64 " requests, mean %.1f us, "
-                "min %.1f p50 %.1f p90 %.1f p99 %.1f p99.9 %.1f max %.1f",
-                export->prefix, hctx, blkmq_op_name (op), histogram->count,
-                blkmq_histogram_mean (histogram) / 1000,
-                percentile_us (histogram, 0), percentile_us (histogram, 50),
-                percentile_us (histogram, 90), percentile_us (histogram, 99),
-                percentile_us (histogram, 99.9),
-                percentile_us (histogram, 100));
+  print_line (print,
+              "%shctx %u %s: %" PRIu64 " requests, mean %.1f us, "
+              "min %.1f p50 %.1f p90 %.1f p99 %.1f p99.9 %.1f max %.1f",
+              export->prefix, hctx, blkmq_op_name (op), histogram->count,
+              blkmq_histogram_mean (histogram) / 1000,
+              percentile_us (histogram, 0), percentile_us (histogram, 50),
+              percentile_us (histogram, 90), percentile_us (histogram, 99),
+              percentile_us (histogram, 99.9), percentile_us (histogram, 100));
 }
 
 static void
-log_latencies (const struct export *export, unsigned hctx)
+print_latencies (const struct export *export, unsigned hctx,
+                 void (*print) (const char *line))
 {
   struct blkmq_histogram *histogram = malloc (sizeof *histogram);
 
@@ -54,13 +60,14 @@ log_latencies (const struct export *export, unsigned hctx)
     if (blkmq_disk_latency (export->disk, hctx, (enum blkmq_op)op, histogram)
             == 0
         && histogram->count > 0)
-      log_latency (export, hctx, (enum blkmq_op)op, histogram);
+      print_latency (export, hctx, (enum blkmq_op)op, histogram, print);
   }
   free (histogram);
 }
 
 static void
-log_counters (const struct export *export, unsigned hctx)
+print_counters (const struct export *export, unsigned hctx,
+                void (*print) (const char *line))
 {
   uint64_t nr_ios = 0, nr_bytes = 0, nr_errors = 0, nr_rejected = 0;
   struct blkmq_stats stats;
@@ -75,21 +82,23 @@ log_counters (const struct export *export, unsigned hctx)
     nr_errors += stats.errors[status];
     nr_rejected += stats.rejected[status];
   }
-  nbdkit_debug ("%shctx %u: %" PRIu64 " requests, %" PRIu64 " bytes, "
-                "%" PRIu64 " errors, %" PRIu64 " rejected, %" PRIu64 " busy, "
-                "%" PRIu64 " requeues, %" PRIu64 " timeouts",
-                export->prefix, hctx, nr_ios, nr_bytes, nr_errors, nr_rejected,
-                stats.busy, stats.requeues, stats.timeouts);
+  print_line (print,
+              "%shctx %u: %" PRIu64 " requests, %" PRIu64 " bytes, "
+              "%" PRIu64 " errors, %" PRIu64 " rejected, %" PRIu64 " busy, "
+              "%" PRIu64 " requeues, %" PRIu64 " timeouts",
+              export->prefix, hctx, nr_ios, nr_bytes, nr_errors, nr_rejected,
+              stats.busy, stats.requeues, stats.timeouts);
 }
 
 void
-log_stats (const struct export *export)
+export_print_stats (const struct export *export, bool counters,
+                    void (*print) (const char *line))
 {
   unsigned nr_hctxs = blkmq_disk_nr_hw_queues (export->disk);
 
   for (unsigned hctx = 0; hctx < nr_hctxs; hctx++) {
-    if (blkmq_debug_stats)
-      log_counters (export, hctx);
-    log_latencies (export, hctx);
+    if (counters)
+      print_counters (export, hctx, print);
+    print_latencies (export, hctx, print);
   }
 }
