@@ -11,6 +11,10 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/handshake.c \
 	src/server/input.c \
 	src/server/internal.h \
+	src/server/listen.c \
+	src/server/listen.h \
+	src/server/listen-internal.h \
+	src/server/listen-open.c \
 	src/server/log.c \
 	src/server/log.h \
 	src/server/nbd.h \
@@ -18,8 +22,14 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/negotiate.h \
 	src/server/negotiate-internal.h \
 	src/server/negotiate-options.c \
+	src/server/options.c \
+	src/server/options.h \
 	src/server/output.c \
+	src/server/process.c \
+	src/server/process.h \
 	src/server/reply.c \
+	src/server/run.c \
+	src/server/run.h \
 	src/server/server.c \
 	src/server/server.h \
 	src/server/sparse.c \

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * listen.h: the sockets that clients connect to, and what their URIs are.  One
+ * thread, which is none of the server's.
+ */
+
+#ifndef BLKMQ_SERVER_LISTEN_H
+#define BLKMQ_SERVER_LISTEN_H
+
+#include <ev.h>
+
+#include "server/server.h"
+
+struct listeners;
+
+/* Room for NR addresses.  NULL: no memory. */
+struct listeners *listeners_alloc (unsigned nr);
+
+/* Is that "HOST:PORT"?  -EINVAL with ERROR. */
+int listeners_check_tcp (const char *address, struct blkmq_error *error);
+
+/* Listen on "HOST:PORT", as address INDEX.  Both fail with a negative errno and
+ * ERROR.  May ask a name server. */
+int listeners_open_tcp (struct listeners *listeners, unsigned index,
+                        const char *address, struct blkmq_error *error);
+
+/* Listen on a socket at PATH, which stays the caller's. */
+int listeners_open_unix (struct listeners *listeners, unsigned index,
+                         const char *path, struct blkmq_error *error);
+
+/* Of address INDEX: for a client of the export NAME; to be freed.  NULL: no
+ * memory. */
+char *listeners_uri (const struct listeners *listeners, unsigned index,
+                     const char *name);
+
+/* "": not of that kind. */
+const char *listeners_path (const struct listeners *listeners, unsigned index);
+const char *listeners_port (const struct listeners *listeners, unsigned index);
+
+/* Connections go to SERVER from now on, on LOOP. */
+void listeners_start (struct listeners *listeners, struct ev_loop *loop,
+                      struct server *server);
+
+/* From now on clients cannot connect.  Removes what is in the file system. */
+void listeners_stop (struct listeners *listeners);
+
+/* Only what is in the file system. */
+void listeners_remove (const struct listeners *listeners);
+
+/* Stops first.  NULL is nothing. */
+void listeners_free (struct listeners *listeners);
+
+#endif /* BLKMQ_SERVER_LISTEN_H */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * options.h: the command line of blkmqd.  One thread, before others run.
+ */
+
+#ifndef BLKMQ_SERVER_OPTIONS_H
+#define BLKMQ_SERVER_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "server/server.h"
+
+/* One --unix or --tcp. */
+struct address_option {
+  bool is_tcp;
+  const char *value;
+};
+
+/* Strings are the command line's own. */
+struct options {
+  /* Keys are taken, not checked as a whole.  Free it, whatever happens. */
+  struct exports *exports;
+
+  struct address_option *addresses; /* in the order of the command line */
+  unsigned nr_addresses;
+  const char *pidfile; /* or NULL */
+  const char *command; /* of --run, or NULL */
+  unsigned nr_threads;
+  unsigned busy_poll_us;
+  struct server_limits limits;
+  unsigned drain_timeout_ms; /* 0: never */
+};
+
+enum options_result {
+  OPTIONS_SERVE,
+  OPTIONS_DONE,  /* --help or --version was answered */
+  OPTIONS_WRONG, /* a message was logged */
+};
+
+/* Also sets the level of the log. */
+enum options_result options_parse (struct options *options, int argc,
+                                   char **argv);
+
+void options_free (struct options *options);
+
+#endif /* BLKMQ_SERVER_OPTIONS_H */

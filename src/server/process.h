@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * process.h: what blkmqd does to its process, and leaves in the file system for
+ * others to find it.  The main thread.
+ */
+
+#ifndef BLKMQ_SERVER_PROCESS_H
+#define BLKMQ_SERVER_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "blkmq.h"
+
+/* First of all: stdin, stdout and stderr are open, so that no socket becomes
+ * one of them; who writes to a closed connection gets an error and no signal;
+ * and there may be as many descriptors as the system lets us have.  *INHERITED
+ * is the limit that there was. */
+void process_prepare (struct rlimit *inherited);
+
+/* Block the signals that end blkmqd, and SIGCHLD, in this thread and those that
+ * it starts.  Returns a descriptor to read them from (signalfd(2)), or a
+ * negative errno with ERROR. */
+int process_take_signals (struct blkmq_error *error);
+
+/* They end the process again. */
+void process_release_signals (void);
+
+struct pidfile {
+  const char *path; /* NULL: there is none */
+  dev_t dev;
+  ino_t ino;
+};
+
+/* PATH stays the caller's; NULL is nothing.  Negative errno with ERROR. */
+int pidfile_write (struct pidfile *pidfile, const char *path,
+                   struct blkmq_error *error);
+
+/* If it is still the one that was written. */
+void pidfile_remove (struct pidfile *pidfile);
+
+/* A directory of one's own with room for a socket. */
+struct private_place {
+  char dir[32]; /* "": there is none */
+  char socket[48];
+};
+
+int private_place_make (struct private_place *place, struct blkmq_error *error);
+
+/* The socket is gone already. */
+void private_place_remove (struct private_place *place);
+
+#endif /* BLKMQ_SERVER_PROCESS_H */
