@@ -36,3 +36,12 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/transmit.c \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
+
+# Drivers that it loads find the engine in it.
+bin_PROGRAMS += blkmqd
+blkmqd_SOURCES = src/server/main.c
+blkmqd_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS)
+blkmqd_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
+	'-Wl,--export-dynamic-symbol=blkmq_*'
+blkmqd_LDADD = src/server/libblkmqd.la src/libblkmq-front.la \
+	src/libblkmq-ctl.la src/libblkmq-engine.la
