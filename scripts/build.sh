@@ -50,14 +50,14 @@ build_tree ()
   build_seconds=$((SECONDS - begin))
 }
 
-# built_file plugin|lib|blkmqctl [DIR]: its path.
+# built_file plugin|lib|blkmqctl|blkmqd [DIR]: its path.
 built_file ()
 {
   local name file
   case $1 in
     plugin) name='nbdkit-blkmq-plugin.so' ;;
     lib) name=libblkmq.so ;;
-    blkmqctl) name=blkmqctl ;;
+    blkmqctl|blkmqd) name=$1 ;;
   esac
   for file in "$top/${2-build}"/{{,plugin/,src/}.libs/,}"$name"; do
     if [ -e "$file" ]; then

@@ -1,42 +1,58 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# demo.sh: ./dev run and ./dev serve: nbdkit with the plugin on a Unix socket
-# in a scratch directory, ended and removed however the script ends.
+# demo.sh: ./dev run and ./dev serve: nbdkit with the plugin, or blkmqd, on a
+# Unix socket in a scratch directory, ended and removed however the script ends.
 
-# serve_disk LOG [KEY=VALUE...]: sets socket and uri; returns when clients can
-# connect, or dies with what nbdkit said.  Without a LOG ("") nbdkit's messages
-# go to the terminal.
-socket='' uri='' server=''
-serve_disk ()
+# begin_scratch: sets socket, uri and pidfile, in a directory of their own.
+socket='' uri='' pidfile='' server=''
+begin_scratch ()
 {
-  local log=$1 pidfile
-  shift
   make_scratch
   socket=$scratch/socket
   uri="nbd+unix:///?socket=$socket"
   pidfile=$scratch/pid
-  # The kernel's client has 128 requests in flight on each connection, nbdkit
-  # by default 16 threads.
-  set -- nbdkit --foreground --exit-with-parent --threads 128 \
-    --unix "$socket" --pidfile "$pidfile" "$(built_file plugin)" "$@"
-  if [ -n "$log" ]; then
-    "$@" >"$log" 2>&1 &
-  else
-    "$@" &
-  fi
-  server=$!
-  started+=("$server")
-  wait_for_nbdkit "$pidfile" "$log"
 }
 
-# nbdkit writes its file when the socket takes connections.
-wait_for_nbdkit ()
+# serve_by_nbdkit LOG [KEY=VALUE...]: returns when clients can connect, or dies
+# with what nbdkit said.
+serve_by_nbdkit ()
+{
+  begin_scratch
+  # The kernel's client has 128 requests in flight on each connection, nbdkit
+  # by default 16 threads.
+  nbdkit --foreground --exit-with-parent --threads 128 \
+    --unix "$socket" --pidfile "$pidfile" "$(built_file plugin)" "${@:2}" \
+    >"$1" 2>&1 &
+  server=$!
+  started+=("$server")
+  wait_for_server "$pidfile" "$1"
+}
+
+# serve_by_blkmqd [OPTION...|KEY=VALUE...]: likewise; its messages go to the
+# terminal.  Sets uris, one for each disk.  In a session of its own: Ctrl-C is
+# for this script, which then tells the server to end, once.
+uris=()
+serve_by_blkmqd ()
+{
+  begin_scratch
+  setsid "$(built_file blkmqd)" --unix="$socket" --pidfile="$pidfile" "$@" \
+    >"$scratch/uris" &
+  server=$!
+  started+=("$server")
+  wait_for_server "$pidfile" ''
+  mapfile -t uris <"$scratch/uris"
+  uri=${uris[0]}
+}
+
+# wait_for_server PIDFILE LOG: both servers write their file when the socket
+# takes connections.
+wait_for_server ()
 {
   until [ -s "$1" ]; do
     if ! kill -0 "$server" 2>/dev/null; then
       [ -z "$2" ] || cat "$2" >&2
-      die 'nbdkit did not start'
+      die 'the server did not start'
     fi
     sleep 0.02
   done
@@ -48,10 +64,12 @@ with_size ()
   local argument
   for argument; do
     case $argument in
+      --run* | --unix* | --pidfile*)
+        die "serve: $argument: for this run $(relative "$(built_file blkmqd)")"
+        ;;
       size=*) return ;;
       *=*) ;;
-      -*) die "serve: $argument: only KEY=VALUE; for nbdkit's own options run
-     nbdkit [OPTION...] $(relative "$(built_file plugin)") ..." ;;
+      -*) die "serve: $argument: say it as --OPTION=VALUE" ;;
       *) return ;;
     esac
   done
@@ -65,12 +83,12 @@ dev_serve ()
   build_tree build
   size=$(with_size "$@")
   keys=(${size:+"$size"} "$@")
-  serve_disk '' "${keys[@]}"
+  serve_by_blkmqd "${keys[@]}"
   trap 'say "" "The disk is gone."; exit 0' INT
   cat <<EOF
-Serving a disk (${keys[*]}); Ctrl-C ends it.
+Serving (${keys[*]}); Ctrl-C ends it.
 
-  uri='$uri'
+$(printf "  uri='%s'\n" "${uris[@]}")
 
   nbdinfo "\$uri"
   qemu-img info "\$uri"
@@ -85,7 +103,7 @@ As a kernel block device (as root; the module is nbd):
 
 EOF
   wait "$server" || status=$?
-  die "nbdkit has ended (status $status)"
+  die "blkmqd has ended (status $status)"
 }
 
 # A step of the demonstration: its name first, so that one sees what is being
@@ -114,7 +132,7 @@ dev_run ()
 
   log=$top/build/dev-run.log
   : >"$log"
-  serve_disk "$log" size=1G driver=memory
+  serve_by_nbdkit "$log" size=1G driver=memory
   step nbdkit
   step_end "1 GiB of memory at $socket"
 

@@ -106,7 +106,7 @@ leaks_of ()
     "$(built_file plugin build-asan)" size=64M "$@" >"$log" 2>&1 &
   server=$!
   started+=("$server")
-  wait_for_nbdkit "$scratch/pid" "$log"
+  wait_for_server "$scratch/pid" "$log"
   qemu-io -f raw -c 'write -P 1 1M 4M' -c 'discard 2M 1M' -c 'aio_read 0 8M' \
     -c aio_flush -c flush "nbd+unix:///?socket=$scratch/leaking" || return 1
   # nbdkit never closes a connection that is about to end when nbdkit is told

@@ -282,7 +282,7 @@ start (struct blkmqd *d, struct blkmq_error *error)
   if (r < 0)
     return r;
   listeners_start (d->listeners, d->loop, d->server);
-  return pidfile_write (&d->pidfile, d->options.pidfile, error);
+  return 0;
 }
 
 /* Each disk at each address, a line each. */
@@ -373,10 +373,13 @@ serve (struct blkmqd *d)
     describe_exports (d);
     r = start (d, &error);
   }
+  /* Whoever waits for the file may then read what was printed. */
+  if (r == 0 && d->options.command == NULL)
+    print_uris (d);
+  if (r == 0)
+    r = pidfile_write (&d->pidfile, d->options.pidfile, &error);
   if (r == 0 && d->options.command != NULL)
     r = run_command (d, &error);
-  else if (r == 0)
-    print_uris (d);
   if (r < 0) {
     log_error ("%s", error.message);
     return EXIT_FAILED;
