@@ -45,3 +45,5 @@ blkmqd_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	'-Wl,--export-dynamic-symbol=blkmq_*'
 blkmqd_LDADD = src/server/libblkmqd.la src/libblkmq-front.la \
 	src/libblkmq-ctl.la src/libblkmq-engine.la
+
+dist_bashcompletion_DATA += src/server/completion/blkmqd

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# functions.sh: what the tests of blkmqd's command line share, beside those of
+# the shell tests.  Sourced, never run.
+#
+# From the environment:
+#   BLKMQ_BLKMQD  path of blkmqd (required)
+#   BLKMQ_CTL     path of blkmqctl
+
+blkmqd=$(realpath "${BLKMQ_BLKMQD:?set it to blkmqd}")
+# shellcheck source-path=SCRIPTDIR source=../shell/functions.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/functions.sh"
+
+# launch ARGUMENT...: blkmqd in the background, whatever becomes of it.  Sets
+# pid, and log and out, which have what it says on stderr and stdout.
+launch ()
+{
+  nr_servers=$((nr_servers + 1))
+  log=$tmp/nbdkit-$nr_servers.log # a name of which run_cleanup shows the end
+  out=$tmp/out-$nr_servers
+  pidfile=$tmp/pid-$nr_servers
+  "$blkmqd" --pidfile="$pidfile" "$@" >"$out" 2>"$log" </dev/null &
+  pid=$!
+  servers+=("$pid")
+}
+
+# start_blkmqd ARGUMENT...: on a Unix socket of its own; returns when it serves.
+# Sets what launch does, and sock and uri.
+start_blkmqd ()
+{
+  sock=$tmp/sock-$((nr_servers + 1))
+  # shellcheck disable=SC2034
+  uri="nbd+unix:///?socket=$sock"
+  launch --unix="$sock" "$@"
+  wait_until serves_or_is_gone || fail "blkmqd $* does not begin to serve"
+  [ -s "$pidfile" ] || fail "blkmqd $* ended before it served: $(cat "$log")"
+}
+
+# Stop the latest server.
+stop_blkmqd ()
+{
+  end_server "$pid" || fail "blkmqd did not end cleanly"
+}
+
+# forget: the latest server has been waited for.
+forget ()
+{
+  local left=() s
+
+  for s in "${servers[@]}"; do
+    [ "$s" = "$pid" ] || left+=("$s")
+  done
+  servers=("${left[@]}")
+}
+
+# ends_with STATUS: the latest server ends by itself, with that status.
+ends_with ()
+{
+  local status=0
+
+  wait_until is_gone "$pid" || fail "blkmqd does not end"
+  wait "$pid" || status=$?
+  forget
+  expect_equal "the exit status of blkmqd" "$status" "$1"
+}
+
+# run_blkmqd ARGUMENT...: in the foreground.  Sets status; what it said is in
+# the files out and err.
+run_blkmqd ()
+{
+  status=0
+  "$blkmqd" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || status=$?
+}
+
+# refuses STATUS TEXT ARGUMENT...: blkmqd exits with that status, and what it
+# says on stderr has the text.
+refuses ()
+{
+  run_blkmqd "${@:3}"
+  expect_equal "the status of blkmqd ${*:3} ($(cat "$tmp/err"))" \
+    "$status" "$1"
+  grep -qF -e "$2" "$tmp/err" \
+    || fail "blkmqd ${*:3}: no '$2' in: $(cat "$tmp/err")"
+}
