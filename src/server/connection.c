@@ -208,6 +208,29 @@ connection_run (struct connection *connection)
     free_connection (connection);
 }
 
+bool
+connection_is_at_rest (const struct connection *connection)
+{
+  return connection->phase == PHASE_TRANSMISSION && !connection->is_eof
+         && !connection->is_waiting && !connection->is_ready
+         && connection->nr_commands == 0 && connection->nr_outs == 0
+         && !transmit_has_request (connection);
+}
+
+void
+connection_poll (struct connection *connection)
+{
+  connection->is_running = true;
+  input_receive (connection);
+  if (connection->worker->had_traffic || connection->is_eof
+      || connection->phase != PHASE_TRANSMISSION)
+    connection_run (connection);
+  else {
+    connection->is_running = false;
+    give_up_buffers (connection);
+  }
+}
+
 static void
 on_io (struct ev_loop *loop, ev_io *watcher, int events)
 {

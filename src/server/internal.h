@@ -99,8 +99,9 @@ struct worker {
                   * is anything of that kind */
   bool is_draining;
 
-  /* The spin (spin.c). */
+  /* The spin. */
   uint64_t spin_until_ns; /* 0: no spin */
+  uint64_t turned_ns;     /* the loop, last */
   unsigned spin_skip, spin_backoff;
   bool had_traffic;
 };
@@ -194,6 +195,13 @@ struct connection *connection_open (struct worker *worker, int fd,
 /* Do all that can be done now: take requests, submit, send; then wait for what
  * is missing.  May free CONNECTION. */
 void connection_run (struct connection *connection);
+
+/* Waits for nothing but its client's next request? */
+bool connection_is_at_rest (const struct connection *connection);
+
+/* Has the client sent something?  Then serve it.  Only at rest; may free
+ * CONNECTION. */
+void connection_poll (struct connection *connection);
 
 /* Read no more, answer what was read, then close. */
 void connection_say_farewell (struct connection *connection);

@@ -337,33 +337,73 @@ clock_ns (void)
 /* ------------------------------------------------------------------------ */
 /* The loop                                                                  */
 
+/* Neither spin keeps anybody waiting for longer. */
+#define MAX_UNSEEN_NS UINT64_C (50000)
+
+/* The connection whose socket may be asked directly, or NULL: it is the only
+ * one, and nothing is to be done before its next request. */
+static struct connection *
+only_connection (const struct worker *worker)
+{
+  struct connection *connection = TAILQ_FIRST (&worker->connections);
+
+  if (connection == NULL || TAILQ_NEXT (connection, link) != NULL
+      || !connection_is_at_rest (connection))
+    return NULL;
+  return connection;
+}
+
+/* Traffic has come after a spin, or without one. */
+static void
+spin_again (struct worker *worker, bool has_spun, uint64_t now_ns)
+{
+  if (has_spun)
+    worker->spin_backoff = 0; /* it was worth it */
+  if (has_spun || worker->spin_skip == 0)
+    worker->spin_until_ns = now_ns + worker->server->busy_poll_ns;
+  else
+    worker->spin_skip--;
+}
+
+static void
+spin_no_more (struct worker *worker)
+{
+  worker->spin_until_ns = 0;
+  if (worker->spin_backoff < MAX_SPIN_BACKOFF)
+    worker->spin_backoff = 2 * worker->spin_backoff + 1;
+  worker->spin_skip = worker->spin_backoff;
+}
+
 /* A client that waits for an answer before it asks again would have the thread
  * sleep and be woken for each request, which takes longer than all the rest.
- * So for a moment after traffic the loop turns without sleeping.  It serves all
- * that is ready at each turn: nobody waits for the spin. */
+ * So for a moment after traffic the thread does not sleep.  The loop turns and
+ * serves all that is ready; or, which is faster, the one connection that there
+ * is is asked directly, and the loop turns in between. */
 static void
 spin_or_sleep (struct worker *worker)
 {
   bool spins = worker->spin_until_ns > 0;
+  struct connection *only;
+  uint64_t now_ns;
 
   worker->had_traffic = false;
-  ev_run (worker->loop, spins ? EVRUN_NOWAIT : EVRUN_ONCE);
-  if (worker->server->busy_poll_ns == 0)
-    return;
-
-  if (worker->had_traffic) {
-    if (spins)
-      worker->spin_backoff = 0; /* it was worth it */
-    if (spins || worker->spin_skip == 0)
-      worker->spin_until_ns = clock_ns () + worker->server->busy_poll_ns;
-    else
-      worker->spin_skip--;
-  } else if (spins && clock_ns () >= worker->spin_until_ns) {
-    worker->spin_until_ns = 0;
-    if (worker->spin_backoff < MAX_SPIN_BACKOFF)
-      worker->spin_backoff = 2 * worker->spin_backoff + 1;
-    worker->spin_skip = worker->spin_backoff;
+  if (spins && worker->turned_ns + MAX_UNSEEN_NS > worker->spin_until_ns
+      && (only = only_connection (worker)) != NULL) {
+    do {
+      connection_poll (only); /* may free it */
+      now_ns = clock_ns ();
+    } while (!worker->had_traffic && now_ns < worker->spin_until_ns
+             && only_connection (worker) == only);
+  } else {
+    ev_run (worker->loop, spins ? EVRUN_NOWAIT : EVRUN_ONCE);
+    if (worker->server->busy_poll_ns == 0)
+      return;
+    now_ns = worker->turned_ns = clock_ns ();
   }
+  if (worker->had_traffic)
+    spin_again (worker, spins, now_ns);
+  else if (spins && now_ns >= worker->spin_until_ns)
+    spin_no_more (worker);
 }
 
 static void *
