@@ -33,6 +33,25 @@ tests_stress_stress_LDADD = src/libblkmq-engine.la
 check_PROGRAMS += $(stress_program)
 TESTS += $(stress_program)
 
+# ---- the native server, fuzzed ----
+
+# The targets over their corpora; `./dev fuzz' links the same to libFuzzer.
+fuzz_common = tests/fuzz/disks.c tests/fuzz/disks.h tests/fuzz/fuzz.h
+fuzz_libs = \
+	src/server/libblkmqd.la src/libblkmq-front.la src/libblkmq-engine.la
+tests_fuzz_replay_negotiate_SOURCES = \
+	tests/fuzz/fuzz-negotiate.c tests/fuzz/replay.c $(fuzz_common)
+tests_fuzz_replay_negotiate_LDADD = $(fuzz_libs)
+check_PROGRAMS += tests/fuzz/replay-negotiate
+dist_check_SCRIPTS += tests/fuzz/test-corpora.sh
+TESTS += tests/fuzz/test-corpora.sh
+EXTRA_DIST += tests/fuzz/corpus-negotiate tests/fuzz/nbd.dict
+
+EXTRA_PROGRAMS = tests/fuzz/fuzz-negotiate
+tests_fuzz_fuzz_negotiate_SOURCES = tests/fuzz/fuzz-negotiate.c $(fuzz_common)
+tests_fuzz_fuzz_negotiate_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_negotiate_LDADD = $(fuzz_libs)
+
 # ---- blkmqctl against a scripted peer ----
 
 check_PROGRAMS += tests/blkmqctl/peer

@@ -87,7 +87,7 @@ negotiation_reply (struct negotiation *negotiation, uint32_t type, size_t bytes)
 
 /* What clients are told has to be UTF-8, also where it repeats what they said,
  * or is cut off. */
-static void
+static void __attribute__ ((format (printf, 3, 0)))
 put_plain (char *text, size_t text_bytes, const char *format, va_list args)
 {
   int wanted = vsnprintf (text, text_bytes, format, args);
