@@ -295,11 +295,21 @@ is_over (ev_tstamp since_s, ev_tstamp now_s, unsigned limit_ms)
 static bool
 is_half_way (const struct connection *connection)
 {
-  if (connection->nr_outs > 0 || connection->is_eof)
+  if (connection->nr_outs > 0 || connection->is_eof
+      || connection->phase == PHASE_FAREWELL)
     return true;
   return !connection->is_waiting && !transmit_has_request (connection)
          && (connection->in_end > connection->in_start
              || connection->discard_bytes > 0);
+}
+
+/* Nothing is read or written while its requests are under way and there is no
+ * room for more; but a client that is gone is not waited for. */
+static bool
+is_unwatched (const struct connection *connection)
+{
+  return connection->phase == PHASE_TRANSMISSION
+         && !ev_is_active (&connection->io);
 }
 
 bool
@@ -307,6 +317,11 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
 {
   const struct server_limits *limits = &connection->worker->server->limits;
 
+  if (is_unwatched (connection)) {
+    if (input_is_cut (connection))
+      connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
+    return true;
+  }
   if (connection->phase == PHASE_NEGOTIATION) {
     if (is_over (connection->opened_s, now_s, limits->handshake_timeout_ms))
       connection_close (connection, LOG_LEVEL_WARNING,
@@ -320,8 +335,9 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
           connection, LOG_LEVEL_WARNING, "cut off: for %u ms it has %s",
           limits->stall_timeout_ms,
           connection->nr_outs > 0 ? "read no answer"
-          : connection->is_eof    ? "been gone, and its requests do not end"
-                                  : "sent nothing more of a request");
+          : connection->is_eof || connection->phase == PHASE_FAREWELL
+              ? "been gone, and its requests do not end"
+              : "sent nothing more of a request");
     return limits->stall_timeout_ms > 0;
   }
   if (connection->nr_commands > 0)

@@ -66,16 +66,22 @@ make_in_room (struct connection *connection)
   return true;
 }
 
+bool
+input_is_cut (const struct connection *connection)
+{
+  struct pollfd pollfd = { .fd = connection->io.fd };
+
+  return poll (&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR));
+}
+
 /* The client will send nothing more.  If it has closed the socket altogether
  * there is nobody to answer to; a client that has only said its last word
  * waits for the answers. */
 static void
 end_of_input (struct connection *connection)
 {
-  struct pollfd pollfd = { .fd = connection->io.fd };
-
   connection->is_eof = true;
-  if (poll (&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR)))
+  if (input_is_cut (connection))
     connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
 }
 

@@ -243,6 +243,9 @@ void input_receive (struct connection *connection);
  * connection may be closed. */
 bool input_has_come (struct connection *connection, ssize_t nr);
 
+/* Has the client closed the socket, or is it dead? */
+bool input_is_cut (const struct connection *connection);
+
 /* To a small buffer, if that is enough. */
 void input_shrink (struct connection *connection);
 
