@@ -94,10 +94,23 @@ connection_close (struct connection *connection, enum log_level level,
 }
 
 void
+connection_get_command (struct connection *connection)
+{
+  if (connection->nr_commands++ > 0)
+    return;
+  connection->share->nr_busy++;
+  if (connection->io_flags & BLKMQ_IO_POLLED)
+    TAILQ_INSERT_TAIL (&connection->worker->polled, connection, polled_link);
+}
+
+void
 connection_put_command (struct connection *connection)
 {
-  if (--connection->nr_commands == 0)
+  if (--connection->nr_commands == 0) {
     connection->share->nr_busy--;
+    if (connection->io_flags & BLKMQ_IO_POLLED)
+      TAILQ_REMOVE (&connection->worker->polled, connection, polled_link);
+  }
   if (connection->is_running || connection->is_closing)
     return;
   if (connection->phase != PHASE_CLOSED)

@@ -54,11 +54,9 @@ begin_transmission (struct connection *connection)
                       "refused: no memory to serve it");
     return;
   }
-  /* A loop polls for what is submitted on its own thread. */
   poll_hctx
       = blkmq_submitter_hctx_of (connection->submitter, BLKMQ_HCTX_TYPE_POLL);
-  if (blkmq_disk_hctx_type (disk, poll_hctx) == BLKMQ_HCTX_TYPE_POLL
-      && poll_hctx % worker->server->nr_workers == worker->index)
+  if (blkmq_disk_hctx_type (disk, poll_hctx) == BLKMQ_HCTX_TYPE_POLL)
     connection->io_flags = BLKMQ_IO_POLLED;
   log_debug ("%s: export \"%s\", hctx %u of thread %u%s", connection->name,
              connection->export->name,

@@ -79,6 +79,8 @@ struct worker {
   struct connections connections;
   struct connections ready;   /* those that have something to do now */
   struct connections waiting; /* for buffers, in order */
+  struct connections polled;  /* those that have something in flight that ends
+                               * only when somebody polls */
   uint64_t waited_at_bytes;   /* buffers were used when the first one was
                                * last seen to need more */
   bool serves_waiting;
@@ -149,7 +151,7 @@ enum connection_phase {
 };
 
 struct connection {
-  TAILQ_ENTRY (connection) link, ready_link, waiting_link;
+  TAILQ_ENTRY (connection) link, ready_link, waiting_link, polled_link;
   struct worker *worker;
   ev_io io; /* reading and writing */
   enum connection_phase phase;
@@ -213,7 +215,8 @@ void connection_close (struct connection *connection, enum log_level level,
                        const char *format, ...)
     __attribute__ ((format (printf, 3, 4)));
 
-/* A command of it is over. */
+/* A command of it begins, and is over. */
+void connection_get_command (struct connection *connection);
 void connection_put_command (struct connection *connection);
 
 /* Is it against a limit in time? Closes it then.  False if there is no limit

@@ -275,8 +275,7 @@ take_command (struct connection *connection, const struct request *request,
   consume (connection, consumed_bytes);
   *batch_bytes += read_bytes;
 
-  if (connection->nr_commands++ == 0)
-    connection->share->nr_busy++;
+  connection_get_command (connection);
   blkmq_batch_add (batch, &command->io);
   return TAKEN;
 }

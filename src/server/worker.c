@@ -374,6 +374,22 @@ spin_no_more (struct worker *worker)
   worker->spin_skip = worker->spin_backoff;
 }
 
+/* Whoever has something polled in flight does not sleep.  A lent loop polls as
+ * well, but its hctx may be another one by now: queues change live. */
+static void
+poll_all (struct worker *worker)
+{
+  struct connection *connection, *next;
+
+  for (connection = TAILQ_FIRST (&worker->polled); connection != NULL;
+       connection = next) {
+    /* The others keep their places: only its own commands end in here, or, of
+     * others, by mail. */
+    next = TAILQ_NEXT (connection, polled_link);
+    blkmq_poll (connection->submitter);
+  }
+}
+
 /* A client that waits for an answer before it asks again would have the thread
  * sleep and be woken for each request, which takes longer than all the rest.
  * So for a moment after traffic the thread does not sleep.  The loop turns and
@@ -387,6 +403,11 @@ spin_or_sleep (struct worker *worker)
   uint64_t now_ns;
 
   worker->had_traffic = false;
+  if (!TAILQ_EMPTY (&worker->polled)) {
+    ev_run (worker->loop, EVRUN_NOWAIT);
+    poll_all (worker);
+    return;
+  }
   if (spins && worker->turned_ns + MAX_UNSEEN_NS > worker->spin_until_ns
       && (only = only_connection (worker)) != NULL) {
     do {
@@ -446,6 +467,7 @@ worker_alloc (struct server *server, unsigned index)
   TAILQ_INIT (&worker->connections);
   TAILQ_INIT (&worker->ready);
   TAILQ_INIT (&worker->waiting);
+  TAILQ_INIT (&worker->polled);
   buffer_pool_init (&worker->buffers,
                     server->limits.max_buffer_bytes / server->nr_workers);
   pthread_mutex_init (&worker->lock, NULL);
