@@ -9,7 +9,7 @@ dist_noinst_DATA = \
 	bench/measuring.py \
 	bench/reporting.py
 
-bench_tests = bench/test-comparison bench/test-nbd-pipeline
+bench_tests = bench/test-bare-loop bench/test-comparison bench/test-nbd-pipeline
 dist_check_SCRIPTS += $(bench_tests)
 TESTS += $(bench_tests)
 
@@ -38,3 +38,12 @@ bench_nbd_pipeline_SOURCES = \
 	bench/nbd-connect.c \
 	bench/nbd-pipeline.c \
 	bench/nbd-transmit.c
+
+# The yardstick: of the server only the protocol's numbers.
+noinst_PROGRAMS += bench/bare-loop
+bench_bare_loop_SOURCES = \
+	bench/bare-handshake.c \
+	bench/bare-loop.c \
+	bench/bare-loop.h \
+	bench/bare-transmit.c
+bench_bare_loop_LDADD = $(EV_LIBS)
