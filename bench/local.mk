@@ -36,6 +36,7 @@ bench_nbd_pipeline_SOURCES = \
 	bench/latency.h \
 	bench/nbd-client.h \
 	bench/nbd-connect.c \
+	bench/nbd-load.c \
 	bench/nbd-pipeline.c \
 	bench/nbd-transmit.c
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * nbd-client.h: what the files of the bench's NBD client share.  nbd-connect.c
- * negotiates, nbd-transmit.c keeps requests in flight, nbd-pipeline.c is the
- * program.  One thread; errors end the program (die).
+ * negotiates, nbd-transmit.c keeps requests in flight on one connection,
+ * nbd-load.c on all of them, nbd-pipeline.c is the program.  One thread; errors
+ * end the program (die).
  */
 
 #ifndef BENCH_NBD_CLIENT_H
@@ -19,7 +20,8 @@
 
 #include "latency.h"
 
-#define MAX_DEPTH 1024
+#define MAX_DEPTH 1024 /* of each connection */
+#define MAX_CONNECTIONS 1024
 #define MAX_BLOCK_BYTES (32u << 20) /* every server takes this much */
 #define HANG_MS 30000               /* a server silent for so long is dead */
 
@@ -115,6 +117,8 @@ void connection_close (struct connection *c);
 /* ------------------------------------------------------------------------ */
 /* nbd-transmit.c                                                            */
 
+struct load;
+
 /* What the requests are. */
 struct workload {
   enum { OP_READ, OP_WRITE, OP_RANDRW } op;
@@ -134,9 +138,10 @@ struct slot {
   uint16_t command;
 };
 
+/* A connection's requests. */
 struct pipeline {
+  struct load *load;
   const struct connection *connection;
-  const struct workload *workload;
 
   struct slot *slot; /* depth of them */
   unsigned *free;    /* a stack of slot numbers */
@@ -145,41 +150,93 @@ struct pipeline {
   uint64_t random; /* state of next_random */
   uint64_t next_offset;
 
-  /* What is to be sent: pieces of `header' and `pattern', oldest first.  A
-   * header is used again after depth requests: its earlier use was sent, or
-   * more than depth would be in flight.
+  /* What is to be sent: pieces of `header' and the load's pattern, oldest
+   * first.  A header is used again after depth requests: its earlier use was
+   * sent, or more than depth would be in flight.
    */
   unsigned char *header;
-  unsigned char *pattern;
   struct iovec *iov; /* 2 * depth */
   size_t nr_iov;
   size_t first_iov;
+  bool watches_out; /* the epoll also tells when the socket takes more */
 
-  /* What has come and is not yet parsed: at most the start of a header. */
-  unsigned char *received;
-  size_t nr_received;
+  /* The start of a header, whose end has not come yet. */
+  unsigned char partial[NBD_SIMPLE_REPLY_BYTES];
+  size_t nr_partial;
   struct slot *payload_of; /* the read whose data is next in the stream */
   uint32_t payload_left;
+};
 
-  /* What was done since the last pipeline_reset. */
+/* The NUMBER-th of the load's connections. */
+void pipeline_init (struct pipeline *p, struct load *load,
+                    const struct connection *c, unsigned number);
+void pipeline_exit (struct pipeline *p);
+
+void pipeline_queue_request (struct pipeline *p, uint64_t now_ns);
+bool pipeline_is_empty (const struct pipeline *p);
+
+/* Send what the socket takes without waiting: to wait here while the server
+ * waits for us to take its replies would be for ever.  True if all is sent.
+ */
+bool pipeline_send (struct pipeline *p);
+
+/* Take what is there and parse all of it.  Waits for something to come if
+ * that is asked for.  Returns the time of arrival, 0 if nothing came.
+ */
+uint64_t pipeline_receive (struct pipeline *p, bool wait);
+
+/* ------------------------------------------------------------------------ */
+/* nbd-load.c                                                                */
+
+struct load {
+  const struct workload *workload;
+  struct pipeline *pipeline;
+  unsigned nr_pipelines;
+  int epoll_fd; /* of all connections, if there are several */
+
+  unsigned char *pattern;  /* what is written, see there */
+  unsigned char *received; /* between recv and its end, for all connections */
+
+  /* What was done since the last load_reset. */
   uint64_t nr_done;
   uint64_t bytes_done;
   struct latency latency;
 };
 
-void pipeline_init (struct pipeline *p, const struct connection *c,
-                    const struct workload *w);
-void pipeline_exit (struct pipeline *p);
+void load_init (struct load *load, const struct connection *c, unsigned nr,
+                const struct workload *w);
+void load_exit (struct load *load);
 
 /* Forget what was counted so far. */
-void pipeline_reset (struct pipeline *p);
+void load_reset (struct load *load);
 
-/* Keep the pipeline full for so long, or until nr_requests (if not 0) are
- * issued, then let it run empty.  Starts and ends with nothing in flight, so
+/* Keep the pipelines full for so long, or until nr_requests (if not 0) are
+ * issued, then let them run empty.  Starts and ends with nothing in flight, so
  * that all the work of these requests, and of no others, lies in between.
  */
-void pipeline_run (struct pipeline *p, uint64_t duration_ns,
-                   uint64_t nr_requests);
+void load_run (struct load *load, uint64_t duration_ns, uint64_t nr_requests);
+
+/* What is written, and with `verify' expected back, depends on the place only:
+ * byte i of the device is pattern[i % PATTERN_BYTES].  So a device stays the
+ * same however often it is written and in any order, and the payload of any
+ * write is one piece of one buffer, which is a block longer.  Seventeen pages:
+ * not a power of two, so that a wrong offset shows, and few enough to stay in
+ * the cache.
+ */
+#define PATTERN_BYTES (17u * 4096)
+
+#define RECEIVE_BYTES (256 * 1024)
+
+/* splitmix64 (Steele, Lea and Flood, 2014). */
+static inline uint64_t
+next_random (uint64_t *state)
+{
+  uint64_t z = (*state += UINT64_C (0x9e3779b97f4a7c15));
+
+  z = (z ^ (z >> 30)) * UINT64_C (0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C (0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
 
 /* ------------------------------------------------------------------------ */
 /* nbd-pipeline.c                                                            */

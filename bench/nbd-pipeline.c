@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * nbd-pipeline.c: a bare pipelining NBD client that measures a server: keeps
- * requests in flight over one Unix socket and reports rate, latency, and CPU
- * time a request.  One thread.
+ * requests in flight over a Unix socket or several and reports rate, latency,
+ * and CPU time a request.  One thread.
  *
  * The first error, refused request or reply that does not fit ends it with a
  * message and status 1: what it prints was measured without any.
@@ -25,6 +25,7 @@
 struct options {
   const char *socket_path;
   const char *export_name;
+  unsigned nr_connections;
   struct workload workload;
   bool fill;
   uint64_t duration_ns;
@@ -99,6 +100,9 @@ static const char usage[]
       "  -a, --access HOW      random (default) or sequential\n"
       "  -b, --block SIZE      bytes a request; k and M allowed (default 4k)\n"
       "  -d, --depth N         requests in flight, 1 to 1024 (default 32)\n"
+      "  -C, --connections N   so many connections, each of that depth, 1 to\n"
+      "                        1024 (default 1); the client remains one "
+      "thread\n"
       "  -t, --time SECONDS    how long to measure (default 1)\n"
       "  -n, --requests N      measure so many requests instead\n"
       "  -w, --warmup SECONDS  run so long before measuring (default 0.1)\n"
@@ -180,7 +184,7 @@ static const char *const access_word[] = { "random", "sequential", NULL };
 static void
 parse_options (int argc, char **argv, struct options *o)
 {
-  static const char shorts[] = "u:e:o:a:b:d:t:n:w:fcs:p:vh";
+  static const char shorts[] = "u:e:o:a:b:d:C:t:n:w:fcs:p:vh";
   static const struct option longs[] = {
     { "unix", required_argument, NULL, 'u' },
     { "export", required_argument, NULL, 'e' },
@@ -188,6 +192,7 @@ parse_options (int argc, char **argv, struct options *o)
     { "access", required_argument, NULL, 'a' },
     { "block", required_argument, NULL, 'b' },
     { "depth", required_argument, NULL, 'd' },
+    { "connections", required_argument, NULL, 'C' },
     { "time", required_argument, NULL, 't' },
     { "requests", required_argument, NULL, 'n' },
     { "warmup", required_argument, NULL, 'w' },
@@ -224,6 +229,10 @@ parse_options (int argc, char **argv, struct options *o)
       break;
     case 'd':
       w->depth = (unsigned)parse_number ("depth", optarg, 1, MAX_DEPTH);
+      break;
+    case 'C':
+      o->nr_connections
+          = (unsigned)parse_number ("connections", optarg, 1, MAX_CONNECTIONS);
       break;
     case 't':
       o->duration_ns = parse_seconds ("time", optarg, 0.001);
@@ -267,6 +276,7 @@ parse_options (int argc, char **argv, struct options *o)
     w->sequential = w->to_the_end = true;
     w->block_bytes = FILL_BLOCK_BYTES;
     w->depth = FILL_DEPTH;
+    o->nr_connections = 1;
     o->warmup_ns = 0;
   }
   if (w->verify && w->op == OP_WRITE)
@@ -277,13 +287,13 @@ parse_options (int argc, char **argv, struct options *o)
 /* Measurement                                                               */
 
 static struct result
-measure (struct pipeline *p, const struct options *o)
+measure (struct load *load, const struct options *o)
 {
   /* Here nothing is in flight, but a thread's CPU time is brought up to date
    * when it goes to sleep, and the server's may still be about to.
    */
   const struct timespec settle = { .tv_nsec = 2000000 };
-  struct result r = { .device_bytes = p->connection->device_bytes };
+  struct result r = { 0 };
   clockid_t server_clock = 0;
   int err;
 
@@ -295,22 +305,23 @@ measure (struct pipeline *p, const struct options *o)
     die ("CPU clock of process %ld: %s", (long)o->server_pid, strerror (err));
 
   nanosleep (&settle, NULL);
-  pipeline_reset (p);
+  load_reset (load);
   if (o->server_pid != 0)
     r.server_cpu_ns = clock_ns (server_clock);
   r.client_cpu_ns = clock_ns (CLOCK_PROCESS_CPUTIME_ID);
   r.elapsed_ns = clock_ns (CLOCK_MONOTONIC);
 
-  pipeline_run (p, o->duration_ns, o->nr_requests);
+  load_run (load, o->duration_ns, o->nr_requests);
 
   r.elapsed_ns = clock_ns (CLOCK_MONOTONIC) - r.elapsed_ns;
   r.client_cpu_ns = clock_ns (CLOCK_PROCESS_CPUTIME_ID) - r.client_cpu_ns;
   nanosleep (&settle, NULL);
   if (o->server_pid != 0)
     r.server_cpu_ns = clock_ns (server_clock) - r.server_cpu_ns;
-  r.nr_requests = p->nr_done;
-  r.bytes = p->bytes_done;
-  r.latency = &p->latency;
+  r.nr_requests = load->nr_done;
+  r.bytes = load->bytes_done;
+  r.device_bytes = load->pipeline[0].connection->device_bytes;
+  r.latency = &load->latency;
   return r;
 }
 
@@ -329,9 +340,10 @@ report_json (const struct options *o, const struct result *r)
   double n = (double)r->nr_requests;
 
   printf ("{\"op\": \"%s\", \"access\": \"%s\", \"block_bytes\": %" PRIu32
-          ", \"depth\": %u, \"seed\": %" PRIu64 ", \"verified\": %s,\n",
-          op_word[w->op], access_word[w->sequential], w->block_bytes, w->depth,
-          w->seed, w->verify ? "true" : "false");
+          ", \"connections\": %u, \"depth\": %u, \"seed\": %" PRIu64
+          ", \"verified\": %s,\n",
+          op_word[w->op], access_word[w->sequential], w->block_bytes,
+          o->nr_connections, w->depth, w->seed, w->verify ? "true" : "false");
   printf (" \"device_bytes\": %" PRIu64 ", \"requests\": %" PRIu64
           ", \"bytes\": %" PRIu64 ", \"seconds\": %.6f,\n"
           " \"rate\": %.1f, \"bytes_per_second\": %.0f, \"errors\": 0,\n",
@@ -360,9 +372,11 @@ report_human (const struct options *o, const struct result *r)
   double seconds = (double)r->elapsed_ns / 1e9;
   double n = (double)r->nr_requests;
 
-  printf ("%s %s, %" PRIu32 " bytes, depth %u, seed %" PRIu64 ", data %s\n",
-          access_word[w->sequential], op_word[w->op], w->block_bytes, w->depth,
-          w->seed, w->verify ? "verified" : "not verified");
+  printf ("%s %s, %" PRIu32 " bytes, connections %u, depth %u, seed %" PRIu64
+          ", data %s\n",
+          access_word[w->sequential], op_word[w->op], w->block_bytes,
+          o->nr_connections, w->depth, w->seed,
+          w->verify ? "verified" : "not verified");
   printf ("  %" PRIu64 " requests in %.3f s: %.0f/s, %.1f MiB/s, no errors\n",
           r->nr_requests, seconds, n / seconds,
           (double)r->bytes / seconds / 1048576);
@@ -375,44 +389,58 @@ report_human (const struct options *o, const struct result *r)
           us (latency_percentile (l, 0.999)), us (l->max_ns));
 }
 
+static void
+check_connection (const struct connection *c, const struct options *o)
+{
+  const struct workload *w = &o->workload;
+
+  if (w->op != OP_READ && c->read_only)
+    die ("the export is read-only");
+  if (w->block_bytes % c->min_block_bytes != 0
+      || w->block_bytes > c->max_block_bytes)
+    die ("blocks of %" PRIu32 " bytes: the server wants multiples of %" PRIu32
+         " up to %" PRIu32,
+         w->block_bytes, c->min_block_bytes, c->max_block_bytes);
+  if (c->device_bytes < w->block_bytes && !o->fill)
+    die ("the device has only %" PRIu64 " bytes", c->device_bytes);
+}
+
 int
 main (int argc, char **argv)
 {
-  static struct pipeline p; /* its histogram is large for a stack */
+  static struct load load; /* its histogram is large for a stack */
   struct options o = {
     .export_name = "",
+    .nr_connections = 1,
     .workload = { .op = OP_READ, .depth = 32, .block_bytes = 4096, .seed = 1 },
     .duration_ns = 1000000000,
     .warmup_ns = 100000000,
   };
-  const struct workload *w = &o.workload;
-  struct connection c;
+  struct connection *c;
   struct result r;
+  unsigned i;
 
   parse_options (argc, argv, &o);
-  connection_open (&c, o.socket_path, o.export_name);
-  if (w->op != OP_READ && c.read_only)
-    die ("the export is read-only");
-  if (w->block_bytes % c.min_block_bytes != 0
-      || w->block_bytes > c.max_block_bytes)
-    die ("blocks of %" PRIu32 " bytes: the server wants multiples of %" PRIu32
-         " up to %" PRIu32,
-         w->block_bytes, c.min_block_bytes, c.max_block_bytes);
-  if (c.device_bytes < w->block_bytes && !o.fill)
-    die ("the device has only %" PRIu64 " bytes", c.device_bytes);
+  c = xcalloc (o.nr_connections, sizeof *c);
+  for (i = 0; i < o.nr_connections; i++) {
+    connection_open (&c[i], o.socket_path, o.export_name);
+    check_connection (&c[i], &o);
+  }
   if (o.fill)
-    o.nr_requests = (c.device_bytes + FILL_BLOCK_BYTES - 1) / FILL_BLOCK_BYTES;
+    o.nr_requests = (c->device_bytes + FILL_BLOCK_BYTES - 1) / FILL_BLOCK_BYTES;
 
-  pipeline_init (&p, &c, w);
+  load_init (&load, c, o.nr_connections, &o.workload);
   if (o.warmup_ns > 0)
-    pipeline_run (&p, o.warmup_ns, 0);
-  r = measure (&p, &o);
-  connection_close (&c);
+    load_run (&load, o.warmup_ns, 0);
+  r = measure (&load, &o);
+  for (i = 0; i < o.nr_connections; i++)
+    connection_close (&c[i]);
   if (o.human)
     report_human (&o, &r);
   else
     report_json (&o, &r);
-  pipeline_exit (&p);
+  load_exit (&load);
+  free (c);
   if (fflush (stdout) != 0 || ferror (stdout))
     die ("standard output: %s", strerror (errno));
   return EXIT_SUCCESS;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * nbd-transmit.c: keeps requests in flight.  It parses all that one recv
- * brings and refills with one sendmsg, so that of client and server the server
- * is the slower one.  Every reply must fit a request in flight.
+ * nbd-transmit.c: the requests of one connection.  It parses all that one recv
+ * brings and sends all that is queued with one sendmsg, so that of client and
+ * server the server is the slower one.  Every reply must fit a request in
+ * flight.
  */
 
 #include <config.h>
@@ -10,59 +11,33 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "nbd-client.h"
 
 #define MAX_IOV 1024 /* of one sendmsg: the kernel's UIO_MAXIOV */
-#define RECEIVE_BYTES (256 * 1024)
-
-/* What is written, and with `verify' expected back, depends on the place only:
- * byte i of the device is pattern[i % PATTERN_BYTES].  So a device stays the
- * same however often it is written and in any order, and the payload of any
- * write is one piece of one buffer.  Seventeen pages: not a power of two, so
- * that a wrong offset shows, and few enough to stay in the cache.
- */
-#define PATTERN_BYTES (17u * 4096)
-
-/* splitmix64 (Steele, Lea and Flood, 2014). */
-static uint64_t
-next_random (uint64_t *state)
-{
-  uint64_t z = (*state += UINT64_C (0x9e3779b97f4a7c15));
-
-  z = (z ^ (z >> 30)) * UINT64_C (0xbf58476d1ce4e5b9);
-  z = (z ^ (z >> 27)) * UINT64_C (0x94d049bb133111eb);
-  return z ^ (z >> 31);
-}
 
 void
-pipeline_init (struct pipeline *p, const struct connection *c,
-               const struct workload *w)
+pipeline_init (struct pipeline *p, struct load *load,
+               const struct connection *c, unsigned number)
 {
-  size_t pattern_bytes = PATTERN_BYTES + (size_t)w->block_bytes;
-  uint64_t pattern_state = 0; /* fixed: a later run must find the same data */
-  size_t i;
+  const struct workload *w = load->workload;
+  uint64_t nr_blocks = c->device_bytes / w->block_bytes;
+  unsigned i;
 
   memset (p, 0, sizeof *p);
+  p->load = load;
   p->connection = c;
-  p->workload = w;
-  p->random = w->seed;
+  /* The first connection's places do not depend on how many there are. */
+  p->random = w->seed + ((uint64_t)number << 32);
+  p->next_offset = nr_blocks * number / load->nr_pipelines * w->block_bytes;
   p->slot = xcalloc (w->depth, sizeof *p->slot);
   p->free = xcalloc (w->depth, sizeof *p->free);
   p->header = xcalloc (w->depth, NBD_REQUEST_BYTES);
   p->iov = xcalloc (2 * (size_t)w->depth, sizeof *p->iov);
-  p->received = xcalloc (1, RECEIVE_BYTES);
-  p->pattern = xcalloc (1, pattern_bytes);
   for (i = 0; i < w->depth; i++)
-    p->free[p->nr_free++] = (unsigned)i;
-  for (i = 0; i < PATTERN_BYTES; i++)
-    p->pattern[i] = (unsigned char)(next_random (&pattern_state) >> 56);
-  for (; i < pattern_bytes; i++)
-    p->pattern[i] = p->pattern[i - PATTERN_BYTES];
-  pipeline_reset (p);
+    p->free[p->nr_free++] = i;
 }
 
 void
@@ -72,15 +47,12 @@ pipeline_exit (struct pipeline *p)
   free (p->free);
   free (p->header);
   free (p->iov);
-  free (p->received);
-  free (p->pattern);
 }
 
-void
-pipeline_reset (struct pipeline *p)
+bool
+pipeline_is_empty (const struct pipeline *p)
 {
-  p->nr_done = p->bytes_done = 0;
-  latency_reset (&p->latency);
+  return p->nr_free == p->load->workload->depth;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -101,14 +73,14 @@ queue_bytes (struct pipeline *p, unsigned char *data, size_t bytes)
       return;
     }
   }
-  assert (p->nr_iov < 2 * (size_t)p->workload->depth);
+  assert (p->nr_iov < 2 * (size_t)p->load->workload->depth);
   p->iov[p->nr_iov++] = (struct iovec){ data, bytes };
 }
 
 static void
 choose_place (struct pipeline *p, struct slot *slot)
 {
-  const struct workload *w = p->workload;
+  const struct workload *w = p->load->workload;
   uint64_t device_bytes = p->connection->device_bytes;
   uint64_t left;
 
@@ -132,7 +104,7 @@ choose_place (struct pipeline *p, struct slot *slot)
 static uint16_t
 choose_command (struct pipeline *p)
 {
-  switch (p->workload->op) {
+  switch (p->load->workload->op) {
   case OP_READ:
     return NBD_CMD_READ;
   case OP_WRITE:
@@ -143,13 +115,13 @@ choose_command (struct pipeline *p)
   abort ();
 }
 
-static void
-queue_request (struct pipeline *p, uint64_t now_ns)
+void
+pipeline_queue_request (struct pipeline *p, uint64_t now_ns)
 {
   unsigned nr = p->free[--p->nr_free];
   struct slot *slot = &p->slot[nr];
   unsigned char *header
-      = p->header + p->nr_issued % p->workload->depth * NBD_REQUEST_BYTES;
+      = p->header + p->nr_issued % p->load->workload->depth * NBD_REQUEST_BYTES;
 
   choose_place (p, slot);
   slot->command = choose_command (p);
@@ -164,14 +136,12 @@ queue_request (struct pipeline *p, uint64_t now_ns)
   put32 (header + 24, slot->bytes);
   queue_bytes (p, header, NBD_REQUEST_BYTES);
   if (slot->command == NBD_CMD_WRITE)
-    queue_bytes (p, p->pattern + slot->offset % PATTERN_BYTES, slot->bytes);
+    queue_bytes (p, p->load->pattern + slot->offset % PATTERN_BYTES,
+                 slot->bytes);
 }
 
-/* Send what the socket takes without waiting: to wait here while the server
- * waits for us to take its replies would be for ever.  True if all is sent.
- */
-static bool
-send_queued (struct pipeline *p)
+bool
+pipeline_send (struct pipeline *p)
 {
   struct msghdr msg = { 0 };
   struct iovec *iov;
@@ -214,9 +184,11 @@ send_queued (struct pipeline *p)
 static void
 complete (struct pipeline *p, struct slot *slot, uint64_t now_ns)
 {
-  latency_record (&p->latency, now_ns - slot->sent_ns);
-  p->nr_done++;
-  p->bytes_done += slot->bytes;
+  struct load *load = p->load;
+
+  latency_record (&load->latency, now_ns - slot->sent_ns);
+  load->nr_done++;
+  load->bytes_done += slot->bytes;
   slot->cookie = 0;
   p->free[p->nr_free++] = (unsigned)(slot - p->slot);
 }
@@ -225,7 +197,7 @@ static void
 parse_reply (struct pipeline *p, const unsigned char *reply, uint64_t now_ns)
 {
   uint64_t cookie = get64 (reply + 8);
-  struct slot *slot = &p->slot[(cookie & 0xffff) % p->workload->depth];
+  struct slot *slot = &p->slot[(cookie & 0xffff) % p->load->workload->depth];
 
   if (get32 (reply) != NBD_SIMPLE_REPLY_MAGIC)
     die ("wrong reply: magic 0x%08" PRIx32, get32 (reply));
@@ -252,8 +224,8 @@ parse_payload (struct pipeline *p, const unsigned char *data, size_t bytes,
   size_t n = bytes < p->payload_left ? bytes : p->payload_left;
 
   /* The pattern is a block longer than PATTERN_BYTES: n bytes are there. */
-  if (p->workload->verify
-      && memcmp (data, p->pattern + at % PATTERN_BYTES, n) != 0)
+  if (p->load->workload->verify
+      && memcmp (data, p->load->pattern + at % PATTERN_BYTES, n) != 0)
     die ("wrong data: read of %" PRIu32 " bytes at %" PRIu64
          ", within %zu bytes from %" PRIu64,
          slot->bytes, slot->offset, n, at);
@@ -263,63 +235,39 @@ parse_payload (struct pipeline *p, const unsigned char *data, size_t bytes,
   return n;
 }
 
-/* Take what is there, wait for it if there is nothing else to do, and parse
- * all of it.  Returns the time of arrival.
- */
-static uint64_t
-receive (struct pipeline *p, bool all_sent)
+uint64_t
+pipeline_receive (struct pipeline *p, bool wait)
 {
-  struct pollfd pfd = { .fd = p->connection->fd, .events = POLLIN | POLLOUT };
-  size_t at = 0;
+  unsigned char *received = p->load->received;
+  size_t nr = p->nr_partial, at = 0;
   uint64_t now_ns;
   ssize_t n;
 
-  n = recv (pfd.fd, p->received + p->nr_received,
-            RECEIVE_BYTES - p->nr_received, all_sent ? 0 : MSG_DONTWAIT);
-  if (n == -1 && errno == EAGAIN && !all_sent) {
-    if (poll (&pfd, 1, HANG_MS) == 0)
-      die ("the server took no request and sent no reply for %d s",
-           HANG_MS / 1000);
-    return clock_ns (CLOCK_MONOTONIC);
-  }
-  if (n == -1 && errno == EAGAIN)
+  n = recv (p->connection->fd, received + nr, RECEIVE_BYTES - nr,
+            wait ? 0 : MSG_DONTWAIT);
+  if (n == -1 && errno == EAGAIN && wait)
     die ("no reply for %d s", HANG_MS / 1000);
-  if (n == -1 && errno != EINTR)
+  if (n == -1 && (errno == EAGAIN || errno == EINTR))
+    return 0;
+  if (n == -1)
     die ("recv: %s", strerror (errno));
   if (n == 0)
     die ("the server closed the connection with %u requests in flight",
-         p->workload->depth - p->nr_free);
+         p->load->workload->depth - p->nr_free);
 
   now_ns = clock_ns (CLOCK_MONOTONIC);
-  if (n > 0)
-    p->nr_received += (size_t)n;
-  while (at < p->nr_received) {
+  memcpy (received, p->partial, nr);
+  nr += (size_t)n;
+  while (at < nr) {
     if (p->payload_left > 0)
-      at += parse_payload (p, p->received + at, p->nr_received - at, now_ns);
-    else if (p->nr_received - at >= NBD_SIMPLE_REPLY_BYTES) {
-      parse_reply (p, p->received + at, now_ns);
+      at += parse_payload (p, received + at, nr - at, now_ns);
+    else if (nr - at >= NBD_SIMPLE_REPLY_BYTES) {
+      parse_reply (p, received + at, now_ns);
       at += NBD_SIMPLE_REPLY_BYTES;
     } else
       break;
   }
-  p->nr_received -= at;
-  memmove (p->received, p->received + at, p->nr_received);
+  p->nr_partial = nr - at;
+  memcpy (p->partial, received + at, nr - at);
   return now_ns;
-}
-
-void
-pipeline_run (struct pipeline *p, uint64_t duration_ns, uint64_t nr_requests)
-{
-  uint64_t now_ns = clock_ns (CLOCK_MONOTONIC);
-  uint64_t end_ns = now_ns + duration_ns;
-  uint64_t last = p->nr_issued + nr_requests;
-
-  for (;;) {
-    while (p->nr_free > 0
-           && (nr_requests > 0 ? p->nr_issued < last : now_ns < end_ns))
-      queue_request (p, now_ns);
-    if (p->nr_free == p->workload->depth)
-      return;
-    now_ns = receive (p, send_queued (p));
-  }
 }
