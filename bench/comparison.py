@@ -69,17 +69,17 @@ class Verdict:
         return ("met" if self.met else "NOT met") + ("" if self.clear else " ~")
 
 
-def judge_cpu(ratio):
+def judge_at_most(ratio, bound):
     return Verdict(
-        ratio.median <= MAX_CPU_RATIO,
-        ratio.nr >= 6 and not ratio.low <= MAX_CPU_RATIO < ratio.high,
+        ratio.median <= bound,
+        ratio.nr >= 6 and not ratio.low <= bound < ratio.high,
     )
 
 
-def judge_rate(ratio):
+def judge_at_least(ratio, bound):
     return Verdict(
-        ratio.median >= MIN_RATE_RATIO,
-        ratio.nr >= 6 and not ratio.low < MIN_RATE_RATIO <= ratio.high,
+        ratio.median >= bound,
+        ratio.nr >= 6 and not ratio.low < bound <= ratio.high,
     )
 
 
@@ -100,4 +100,9 @@ def compare(cells, peer_cells):
     pairs = list(zip(cells, peer_cells))
     cpu = summarise([a["cpu_us"] / b["cpu_us"] for a, b in pairs])
     rate = summarise([a["rate"] / b["rate"] for a, b in pairs])
-    return Comparison(cpu, rate, judge_cpu(cpu), judge_rate(rate))
+    return Comparison(
+        cpu,
+        rate,
+        judge_at_most(cpu, MAX_CPU_RATIO),
+        judge_at_least(rate, MIN_RATE_RATIO),
+    )

@@ -3,13 +3,23 @@
 # in a shared library of its own.
 
 EXTRA_DIST += bench/README.md
-dist_noinst_SCRIPTS = bench/servers bench/filters
+dist_noinst_SCRIPTS = bench/blkmqd bench/servers bench/filters bench/plots
 dist_noinst_DATA = \
 	bench/comparison.py \
+	bench/contenders.py \
+	bench/idle.py \
 	bench/measuring.py \
-	bench/reporting.py
+	bench/plots.gnuplot \
+	bench/reporting.py \
+	bench/requirements.py \
+	bench/settings.py \
+	bench/turns.py
 
-bench_tests = bench/test-bare-loop bench/test-comparison bench/test-nbd-pipeline
+bench_tests = \
+	bench/test-bare-loop \
+	bench/test-comparison \
+	bench/test-nbd-pipeline \
+	bench/test-requirements
 dist_check_SCRIPTS += $(bench_tests)
 TESTS += $(bench_tests)
 

@@ -24,19 +24,27 @@ class Failure(Exception):
     """Something could not be run; the message is for the user."""
 
 
+def size(nr_bytes):
+    for shift, unit in ((20, "MiB"), (10, "KiB")):
+        if nr_bytes >= 1 << shift and nr_bytes % (1 << shift) == 0:
+            return f"{nr_bytes >> shift} {unit}"
+    return f"{nr_bytes} B"
+
+
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    client: str  # nbd-pipeline or fio
+    client: str  # nbd-pipeline, fio, qemu-img bench or nbdcopy
     op: str  # read or write
     access: str  # random or sequential
     block_bytes: int
     depth: int
+    connections: int = 1
 
     def __str__(self):
-        block = {4096: "4 KiB", 1 << 20: "1 MiB"}[self.block_bytes]
+        some = f" x {self.connections}" if self.connections > 1 else ""
         return (
-            f"{self.client}, {block} {self.access} {self.op},"
-            f" depth {self.depth}"
+            f"{self.client}, {size(self.block_bytes)} {self.access} {self.op},"
+            f" depth {self.depth}{some}"
         )
 
 
@@ -46,6 +54,7 @@ class Server:
     command: list  # without where to listen
     listen: list  # options that take {socket} and {pid_file}
     store: bool  # keeps what is written: to be filled, and verified
+    cpus: str = ""  # if they are not the server's CPU of all
     socket: str = ""
     pid: int = 0
 
@@ -106,7 +115,7 @@ def started(server, options, directory):
     command += server.command[1:]
     # If this script is killed the servers are to go, too.
     command = ["setpriv", "--pdeathsig", "TERM"] + pinned(
-        options, options.server_cpu, command
+        options, server.cpus or options.server_cpu, command
     )
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -158,6 +167,7 @@ def measure_nbd_pipeline(options, server, workload, seed):
         *("--access", workload.access),
         *("--block", str(workload.block_bytes)),
         *("--depth", str(workload.depth)),
+        *("--connections", str(workload.connections)),
         *("--time", str(options.seconds)),
         *("--warmup", str(options.warmup)),
         *("--seed", str(seed)),
@@ -168,6 +178,7 @@ def measure_nbd_pipeline(options, server, workload, seed):
         "cpu_us": report["server_cpu_us_per_request"],
         "p50_us": report["latency_us"]["p50"],
         "p99_us": report["latency_us"]["p99"],
+        "p99.9_us": report["latency_us"]["p99.9"],
         "client_busy": report["client_cpu_busy"],
     }
 
@@ -215,13 +226,74 @@ def measure_fio(options, server, workload, seed):
         "cpu_us": (after_ns - before_ns) / 1e3 / side["total_ios"],
         "p50_us": percentile["50.000000"] / 1e3,
         "p99_us": percentile["99.000000"] / 1e3,
+        "p99.9_us": percentile["99.900000"] / 1e3,
         "client_busy": (job["usr_cpu"] + job["sys_cpu"]) / 100,
     }
 
 
+def measure_by_hand(options, server, command, nr_requests):
+    """A client that does so many requests and reports nothing of use: that it
+    starts, connects and ends is in the figures.
+    """
+    cpu_ns = server.cpu_ns()
+    client = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start_ns = time.monotonic_ns()
+    output = run(pinned(options, options.client_cpu, command))
+    elapsed_ns = time.monotonic_ns() - start_ns
+    cpu_ns = server.cpu_ns() - cpu_ns
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    client_s = (
+        used.ru_utime + used.ru_stime - client.ru_utime - client.ru_stime
+    )
+    return output, {
+        "rate": nr_requests * 1e9 / elapsed_ns,
+        "cpu_us": cpu_ns / 1e3 / nr_requests,
+        "client_busy": client_s * 1e9 / elapsed_ns,
+    }
+
+
+def measure_qemu_img(options, server, workload, _seed):
+    nr_requests = round(options.fio_seconds * 100000)
+    output, found = measure_by_hand(
+        options,
+        server,
+        [
+            *("qemu-img", "bench", "-f", "raw", "-c", str(nr_requests)),
+            *("-d", str(workload.depth), "-s", str(workload.block_bytes)),
+            *(["-w"] if workload.op == "write" else []),
+            f"nbd+unix:///?socket={server.socket}",
+        ],
+        nr_requests,
+    )
+    seconds = float(output.split("completed in")[1].split()[0])
+    found["rate"] = nr_requests / seconds  # without its start
+    return found
+
+
+def measure_nbdcopy(options, server, workload, _seed):
+    """The whole device, to nowhere."""
+    _, found = measure_by_hand(
+        options,
+        server,
+        [
+            *("nbdcopy", f"--connections={workload.connections}"),
+            f"--requests={workload.depth}",
+            f"--request-size={workload.block_bytes}",
+            *(f"nbd+unix:///?socket={server.socket}", "null:"),
+        ],
+        (options.size_mib << 20) // workload.block_bytes,
+    )
+    return found
+
+
 def measure(options, server, workload, seed):
     """One cell: a client's run against a server."""
-    by_client = {"nbd-pipeline": measure_nbd_pipeline, "fio": measure_fio}
+    by_client = {
+        "nbd-pipeline": measure_nbd_pipeline,
+        "fio": measure_fio,
+        "qemu-img bench": measure_qemu_img,
+        "nbdcopy": measure_nbdcopy,
+    }
     return by_client[workload.client](options, server, workload, seed)
 
 

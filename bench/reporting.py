@@ -18,6 +18,11 @@ def columns(rounds):
     }
 
 
+def latency(column, key):
+    """Not every client tells."""
+    return f"{column[key].median:>8.1f}" if key in column else " " * 8
+
+
 def print_workload(workload, by_server):
     print(
         f"\n{workload}\n"
@@ -31,8 +36,7 @@ def print_workload(workload, by_server):
             f"  {name:<18} {count(rate.median):>10}"
             f" {f'[{count(rate.q1)} {count(rate.q3)}]':<20}"
             f" {cpu.median:>8.2f} {f'[{cpu.q1:.2f} {cpu.q3:.2f}]':<17}"
-            f" {column['p50_us'].median:>8.1f}"
-            f" {column['p99_us'].median:>8.1f}"
+            f" {latency(column, 'p50_us')} {latency(column, 'p99_us')}"
             # Then it was the client that set the rate.
             + (" c" if column["client_busy"].median > 0.95 else "")
         )

@@ -436,9 +436,11 @@ dev_bench ()
   local status=0
   deps build run bench
   build_tree build
+  "$top/bench/blkmqd" "$@" || status=$?
   "$top/bench/servers" "$@" || status=$?
   "$top/bench/filters" || status=$?
   "$top/build/bench/engine" --json "$top/build/bench/engine.json" || status=$?
   "$top/build/bench/timer" --json "$top/build/bench/timer.json" || status=$?
+  "$top/bench/plots" || status=$?
   exit "$status"
 }
