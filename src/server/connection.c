@@ -99,8 +99,10 @@ connection_get_command (struct connection *connection)
   if (connection->nr_commands++ > 0)
     return;
   connection->share->nr_busy++;
-  if (connection->io_flags & BLKMQ_IO_POLLED)
+  if (connection->io_flags & BLKMQ_IO_POLLED) {
+    connection->worker->nr_polled++;
     TAILQ_INSERT_TAIL (&connection->worker->polled, connection, polled_link);
+  }
 }
 
 void
@@ -108,8 +110,10 @@ connection_put_command (struct connection *connection)
 {
   if (--connection->nr_commands == 0) {
     connection->share->nr_busy--;
-    if (connection->io_flags & BLKMQ_IO_POLLED)
+    if (connection->io_flags & BLKMQ_IO_POLLED) {
+      connection->worker->nr_polled--;
       TAILQ_REMOVE (&connection->worker->polled, connection, polled_link);
+    }
   }
   if (connection->is_running || connection->is_closing)
     return;

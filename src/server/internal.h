@@ -81,6 +81,7 @@ struct worker {
   struct connections waiting; /* for buffers, in order */
   struct connections polled;  /* those that have something in flight that ends
                                * only when somebody polls */
+  unsigned nr_polled;
   uint64_t waited_at_bytes;   /* buffers were used when the first one was
                                * last seen to need more */
   bool serves_waiting;

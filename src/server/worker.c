@@ -379,13 +379,15 @@ spin_no_more (struct worker *worker)
 static void
 poll_all (struct worker *worker)
 {
-  struct connection *connection, *next;
+  struct connection *connection;
 
-  for (connection = TAILQ_FIRST (&worker->polled); connection != NULL;
-       connection = next) {
-    /* The others keep their places: only its own commands end in here, or, of
-     * others, by mail. */
-    next = TAILQ_NEXT (connection, polled_link);
+  /* Round and round: others may end in here as well, and leave the list. */
+  for (unsigned nr = worker->nr_polled; nr > 0; nr--) {
+    connection = TAILQ_FIRST (&worker->polled);
+    if (connection == NULL)
+      return;
+    TAILQ_REMOVE (&worker->polled, connection, polled_link);
+    TAILQ_INSERT_TAIL (&worker->polled, connection, polled_link);
     blkmq_poll (connection->submitter);
   }
 }
