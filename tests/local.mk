@@ -42,15 +42,22 @@ fuzz_libs = \
 tests_fuzz_replay_negotiate_SOURCES = \
 	tests/fuzz/fuzz-negotiate.c tests/fuzz/replay.c $(fuzz_common)
 tests_fuzz_replay_negotiate_LDADD = $(fuzz_libs)
-check_PROGRAMS += tests/fuzz/replay-negotiate
+tests_fuzz_replay_transmit_SOURCES = \
+	tests/fuzz/fuzz-transmit.c tests/fuzz/replay.c $(fuzz_common)
+tests_fuzz_replay_transmit_LDADD = $(fuzz_libs)
+check_PROGRAMS += tests/fuzz/replay-negotiate tests/fuzz/replay-transmit
 dist_check_SCRIPTS += tests/fuzz/test-corpora.sh
 TESTS += tests/fuzz/test-corpora.sh
-EXTRA_DIST += tests/fuzz/corpus-negotiate tests/fuzz/nbd.dict
+EXTRA_DIST += tests/fuzz/corpus-negotiate tests/fuzz/corpus-transmit \
+	tests/fuzz/nbd.dict
 
-EXTRA_PROGRAMS = tests/fuzz/fuzz-negotiate
+EXTRA_PROGRAMS = tests/fuzz/fuzz-negotiate tests/fuzz/fuzz-transmit
 tests_fuzz_fuzz_negotiate_SOURCES = tests/fuzz/fuzz-negotiate.c $(fuzz_common)
 tests_fuzz_fuzz_negotiate_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_negotiate_LDADD = $(fuzz_libs)
+tests_fuzz_fuzz_transmit_SOURCES = tests/fuzz/fuzz-transmit.c $(fuzz_common)
+tests_fuzz_fuzz_transmit_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_transmit_LDADD = $(fuzz_libs)
 
 # ---- blkmqctl against a scripted peer ----
 
