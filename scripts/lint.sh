@@ -21,9 +21,10 @@ source_files ()
   done
 }
 
+# The inputs of fuzzers are bytes, not text.
 files_named ()
 {
-  source_files | grep -E "$1" || true
+  source_files | grep -v '^tests/fuzz/corpus-' | grep -E "$1" || true
 }
 
 # scripts_in LANGUAGE-REGEX: files whose first line is #! and that language.

@@ -82,8 +82,8 @@ struct worker {
   struct connections polled;  /* those that have something in flight that ends
                                * only when somebody polls */
   unsigned nr_polled;
-  uint64_t waited_at_bytes;   /* buffers were used when the first one was
-                               * last seen to need more */
+  uint64_t waited_at_bytes; /* buffers were used when the first one was
+                             * last seen to need more */
   bool serves_waiting;
   struct buffer_pool buffers;
   struct command *free_commands;
