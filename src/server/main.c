@@ -159,6 +159,7 @@ check_keys (struct blkmqd *d)
   if (exports_set_default (d->exports, "submit_queues", threads, &error) < 0
       || exports_check (d->exports, &error) < 0) {
     log_error ("%s", error.message);
+    options_point_to_help ();
     return EXIT_USAGE;
   }
   return 0;
@@ -261,6 +262,9 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
     d->options.addresses[d->options.nr_addresses++]
         = (struct address_option){ false, d->place.socket };
   }
+  r = pidfile_make (&d->pidfile, d->options.pidfile, error);
+  if (r < 0)
+    return r;
   r = front_control_open (d->exports, &d->control, error);
   return r < 0 ? r : open_listeners (d, false, error);
 }
@@ -377,7 +381,7 @@ serve (struct blkmqd *d)
   if (r == 0 && d->options.command == NULL)
     print_uris (d);
   if (r == 0)
-    r = pidfile_write (&d->pidfile, d->options.pidfile, &error);
+    r = pidfile_write (&d->pidfile, &error);
   if (r == 0 && d->options.command != NULL)
     r = run_command (d, &error);
   if (r < 0) {

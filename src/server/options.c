@@ -426,6 +426,12 @@ parse (struct options *options, struct values *values, int argc, char **argv)
   return result == OPTIONS_SERVE ? check (options, values) : result;
 }
 
+void
+options_point_to_help (void)
+{
+  fputs ("Try 'blkmqd --help'.\n", stderr);
+}
+
 enum options_result
 options_parse (struct options *options, int argc, char **argv)
 {
@@ -443,7 +449,7 @@ options_parse (struct options *options, int argc, char **argv)
   set_defaults (&values);
   result = parse (options, &values, argc, argv);
   if (result == OPTIONS_WRONG)
-    fputs ("Try 'blkmqd --help'.\n", stderr);
+    options_point_to_help ();
   return result;
 }
 

@@ -41,6 +41,9 @@ enum options_result {
 enum options_result options_parse (struct options *options, int argc,
                                    char **argv);
 
+/* After a message about the command line. */
+void options_point_to_help (void);
+
 void options_free (struct options *options);
 
 #endif /* BLKMQ_SERVER_OPTIONS_H */

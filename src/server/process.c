@@ -100,8 +100,8 @@ process_release_signals (void)
 /* The file system                                                           */
 
 int
-pidfile_write (struct pidfile *pidfile, const char *path,
-               struct blkmq_error *error)
+pidfile_make (struct pidfile *pidfile, const char *path,
+              struct blkmq_error *error)
 {
   struct stat st;
   int fd, e;
@@ -112,15 +112,23 @@ pidfile_write (struct pidfile *pidfile, const char *path,
   fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0)
     return fail ("--pidfile=", path, errno, error);
-  if (dprintf (fd, "%ld\n", (long)getpid ()) < 0 || fstat (fd, &st) < 0) {
+  if (fstat (fd, &st) < 0) {
     e = errno;
     close (fd);
-    unlink (path);
     return fail ("--pidfile=", path, e, error);
   }
-  close (fd);
-  *pidfile
-      = (struct pidfile){ .path = path, .dev = st.st_dev, .ino = st.st_ino };
+  *pidfile = (struct pidfile){
+    .path = path, .fd = fd, .dev = st.st_dev, .ino = st.st_ino
+  };
+  return 0;
+}
+
+int
+pidfile_write (struct pidfile *pidfile, struct blkmq_error *error)
+{
+  if (pidfile->path != NULL
+      && dprintf (pidfile->fd, "%ld\n", (long)getpid ()) < 0)
+    return fail ("--pidfile=", pidfile->path, errno, error);
   return 0;
 }
 
@@ -129,8 +137,11 @@ pidfile_remove (struct pidfile *pidfile)
 {
   struct stat st;
 
-  if (pidfile->path != NULL && lstat (pidfile->path, &st) == 0
-      && st.st_dev == pidfile->dev && st.st_ino == pidfile->ino)
+  if (pidfile->path == NULL)
+    return;
+  close (pidfile->fd);
+  if (lstat (pidfile->path, &st) == 0 && st.st_dev == pidfile->dev
+      && st.st_ino == pidfile->ino)
     unlink (pidfile->path);
   pidfile->path = NULL;
 }

@@ -29,13 +29,18 @@ void process_release_signals (void);
 
 struct pidfile {
   const char *path; /* NULL: there is none */
+  int fd;
   dev_t dev;
   ino_t ino;
 };
 
-/* PATH stays the caller's; NULL is nothing.  Negative errno with ERROR. */
-int pidfile_write (struct pidfile *pidfile, const char *path,
-                   struct blkmq_error *error);
+/* Make it, empty.  PATH stays the caller's; NULL is nothing.  Negative errno
+ * with ERROR. */
+int pidfile_make (struct pidfile *pidfile, const char *path,
+                  struct blkmq_error *error);
+
+/* Write the number, once. */
+int pidfile_write (struct pidfile *pidfile, struct blkmq_error *error);
 
 /* If it is still the one that was written. */
 void pidfile_remove (struct pidfile *pidfile);
