@@ -11,9 +11,10 @@ AM_TESTS_ENVIRONMENT = \
 	BLKMQ_PLUGIN='$(abs_top_builddir)/nbdkit-blkmq-plugin.so'; \
 	BLKMQ_NBDREQ='$(abs_top_builddir)/tests/nbd/nbdreq'; \
 	BLKMQ_PREFILL='$(abs_top_builddir)/tests/nbd/.libs/nbdkit-prefill-filter.so'; \
+	BLKMQ_BLKMQD='$(abs_top_builddir)/blkmqd'; \
 	BLKMQ_CTL='$(abs_top_builddir)/blkmqctl'; \
 	BLKMQ_PEER='$(abs_top_builddir)/tests/blkmqctl/peer'; \
-	export BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL \
+	export BLKMQ_BLKMQD BLKMQ_BUILDDIR BLKMQ_PLUGIN BLKMQ_NBDREQ BLKMQ_PREFILL \
 	  BLKMQ_CTL BLKMQ_PEER;
 
 # ---- everything at once, at random ----
@@ -450,6 +451,20 @@ blkmqctl_tests = \
 dist_check_SCRIPTS += $(blkmqctl_tests)
 EXTRA_DIST += tests/blkmqctl/functions.sh
 TESTS += $(blkmqctl_tests)
+
+# blkmqd: its command line, sockets, signals.
+server_tests = \
+	tests/server/test-command-line-errors.sh \
+	tests/server/test-completion.sh \
+	tests/server/test-defaults-and-log.sh \
+	tests/server/test-descriptors-run-out.sh \
+	tests/server/test-run.sh \
+	tests/server/test-signals.sh \
+	tests/server/test-tcp.sh \
+	tests/server/test-unix-socket.sh
+dist_check_SCRIPTS += $(server_tests)
+EXTRA_DIST += tests/server/functions.sh
+TESTS += $(server_tests)
 
 # A filter that fills a disk before the filters above it see it.
 check_LTLIBRARIES += tests/nbd/nbdkit-prefill-filter.la

@@ -83,3 +83,13 @@ refuses ()
   grep -qF -e "$2" "$tmp/err" \
     || fail "blkmqd ${*:3}: no '$2' in: $(cat "$tmp/err")"
 }
+
+# is_clean FILE...: none of these is left behind.
+is_clean ()
+{
+  local file
+
+  for file; do
+    [ ! -e "$file" ] || fail "$file is left behind"
+  done
+}

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# What is wrong on blkmqd's command line is refused before anything is served,
+# with what was given and what is allowed; what is missing in the world is
+# another exit status; and in neither case is anything left behind.
+# shellcheck source-path=SCRIPTDIR source=functions.sh
+. "$(dirname "$0")/functions.sh"
+
+# ---- usage: 2 ----
+
+usage ()
+{
+  refuses 2 "$@"
+  [ ! -s out ] || fail "blkmqd ${*:2} prints: $(cat out)"
+  grep -q "^Try 'blkmqd --help'" err \
+    || fail "blkmqd ${*:2} does not point to --help: $(cat err)"
+  is_clean s
+}
+
+nobody='say --unix=PATH, --tcp=HOST:PORT or --run=COMMAND'
+usage "$nobody"
+usage "$nobody" 1G
+usage 'unrecognized option' --frob 1G
+usage "requires an argument" 1G --unix
+usage "--threads=0: must be a whole number from 1 to 256" \
+  --unix s 1G --threads 0
+usage "--threads=257: must be" --unix s 1G --threads=257
+usage "--threads=3: given twice" --unix s 1G --threads 2 --threads 3
+usage "--run=b: given twice" 1G --run a --run b
+usage "--pidfile=b: given twice" --unix s 1G --pidfile a --pidfile b
+usage "--log-level=loud: unknown word; must be one of error, warning, info, \
+debug" --unix s 1G --log-level loud
+usage "--busy-poll=1001: must be a time from 0 to 1000" \
+  --unix s 1G --busy-poll=1001
+usage "--busy-poll=1.5: a fraction without a suffix" \
+  --unix s 1G --busy-poll=1.5
+usage "--idle-timeout=5x: unknown suffix" --unix s 1G --idle-timeout=5x
+usage "--stall-timeout=-1: negative" --unix s 1G --stall-timeout=-1
+usage "--handshake-timeout=2000000s: must be" \
+  --unix s 1G --handshake-timeout=2000000s
+usage "--max-connections=0: must be" --unix s 1G --max-connections=0
+usage "--max-request=1k: must be a size from 65536" \
+  --unix s 1G --max-request=1k
+usage "--max-request=100000: must be a multiple of 64k" \
+  --unix s 1G --max-request=100000
+usage "--max-buffers=2097152: too small; must be at least 8388608" \
+  --unix s 1G --max-request 1M --max-buffers 2M --threads 4
+for address in host host: :x :-1 :65536 '[::1' '[]:1' '::1:1' '[::1]1' ''; do
+  usage "--tcp=$address: " --tcp "$address" 1G
+done
+usage "an IPv6 address stands in brackets" --tcp ::1:10809 1G
+
+# Keys are those of the disks.
+usage "size: required" --unix s
+usage "size=foo: not a number" --unix s foo
+usage "size=2G: given twice, first as size=1G" --unix s 1G 2G
+usage "exprot=a: unknown key (did you mean export?)" --unix s 1G exprot=a
+usage "export=a: blocksize=7: must be a power of two" \
+  --unix s 1G export=a blocksize=7
+usage "contradicts irqmode=none" --unix s 1G completion_nsec=5
+usage "control=/x: is for all exports" --unix s 1G export=a control=/x
+
+# ---- what cannot be had: 1 ----
+
+cannot ()
+{
+  refuses 1 "$@"
+  [ ! -s out ] || fail "blkmqd ${*:2} prints: $(cat out)"
+  is_clean s control
+}
+
+cannot '--unix=none/s: bind: No such file' --unix none/s 1G
+cannot '--pidfile=none/p: No such file' --unix s 1G --pidfile none/p
+cannot 'none/control: bind: No such file' --unix s 1G control=none/control
+cannot '--unix=none/s: bind: No such file' --unix s --unix none/s 1G \
+  control=control
+# An address of nobody's (RFC 5737).
+cannot '--tcp=192.0.2.1:0: Cannot assign requested address' \
+  --tcp 192.0.2.1:0 --unix s 1G
+cannot 'a path of 1 to 107 bytes' --unix "$(printf 'x%.0s' {1..108})" 1G
+cannot 'a path of 1 to 107 bytes' --unix= 1G
+
+# ---- help: 0 ----
+
+run_blkmqd --help
+expect_equal "the status of --help" "$status" 0
+[ ! -s err ] || fail "--help on stderr: $(cat err)"
+grep -q '^usage: blkmqd ' out || fail "--help: $(cat out)"
+run_blkmqd --version --frob
+expect_equal "the status of --version" "$status" 0
+[[ $(<out) =~ ^blkmqd\ [0-9.]+$ ]] || fail "--version: $(cat out)"
+status=0
+"$blkmqd" --help >/dev/full 2>err || status=$?
+expect_equal "the status of --help that nobody can read" "$status" 1
