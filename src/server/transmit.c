@@ -368,9 +368,13 @@ transmit (struct connection *connection)
     if (taken != TAKEN)
       break;
     any = true;
+    if (connection->phase == PHASE_CLOSED)
+      break; /* no memory for an answer: the input is gone */
   }
   blkmq_batch_commit (&batch);
 
+  if (connection->phase == PHASE_CLOSED)
+    return any; /* likewise, of a command */
   if (taken == TAKEN_LAST) {
     log_debug ("%s: disconnects", connection->name);
     connection->phase = PHASE_FAREWELL;
