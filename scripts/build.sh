@@ -24,8 +24,10 @@ bootstrap ()
   done
 }
 
-# build_tree DIR [CONFIGURE-ARGUMENT...]: quiet unless it fails.
+# build_tree DIR [CONFIGURE-ARGUMENT...]: quiet unless it fails.  Who wants less
+# than everything says so in build_targets.
 build_seconds=0
+build_targets=()
 build_tree ()
 {
   local dir=$top/$1 log begin=$SECONDS stamp
@@ -45,7 +47,7 @@ build_tree ()
       logged "$log" env -C "$dir" "$top/configure" "$@"
       printf '%s\n' "$stamp" >"$dir/dev-configured"
     fi
-    logged "$log" make -C "$dir" -j"$nr_jobs"
+    logged "$log" make -C "$dir" -j"$nr_jobs" "${build_targets[@]}"
   } 9<"$top"
   build_seconds=$((SECONDS - begin))
 }
@@ -70,6 +72,6 @@ built_file ()
 
 dev_clean ()
 {
-  rm -rf "$top"/build "$top"/build-{asan,tsan,clang,coverage}
+  rm -rf "$top"/build "$top"/build-{asan,tsan,clang,coverage,fuzz}
   say 'Removed build/ and build-*/.'
 }

@@ -46,7 +46,7 @@ make_check ()
 }
 
 # The tests that have the engine in their own process.
-in_process='^tests/(unit|ctl|conformance|stress)/'
+in_process='^tests/(unit|ctl|conformance|stress|fuzz)/'
 
 stage_check ()
 {

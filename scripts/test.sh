@@ -4,13 +4,13 @@
 # test.sh: ./dev test: the stages one after the other, each in a session of
 # its own, so that all of its processes can be ended; then the sum.
 
-stages=(lint check headers symbols outside clang asan tsan stress model
+stages=(lint check headers symbols outside clang asan tsan stress fuzz model
   coverage vm distcheck)
 
 # What each needs beyond deps' sets build and run.
 declare -A stage_deps=(
   [lint]=lint [headers]=clang [symbols]=clang [outside]=clang [clang]=clang
-  [model]=model [coverage]=coverage [vm]=vm [distcheck]=dist
+  [fuzz]=clang [model]=model [coverage]=coverage [vm]=vm [distcheck]=dist
 )
 
 # A stage that takes longer hangs.

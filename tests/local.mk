@@ -40,11 +40,14 @@ TESTS += $(stress_program)
 fuzz_common = tests/fuzz/disks.c tests/fuzz/disks.h tests/fuzz/fuzz.h
 fuzz_libs = \
 	src/server/libblkmqd.la src/libblkmq-front.la src/libblkmq-engine.la
+fuzz_wrap = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc \
+	-Wl,--wrap=aligned_alloc
 tests_fuzz_replay_negotiate_SOURCES = \
 	tests/fuzz/fuzz-negotiate.c tests/fuzz/replay.c $(fuzz_common)
 tests_fuzz_replay_negotiate_LDADD = $(fuzz_libs)
 tests_fuzz_replay_transmit_SOURCES = \
 	tests/fuzz/fuzz-transmit.c tests/fuzz/replay.c $(fuzz_common)
+tests_fuzz_replay_transmit_LDFLAGS = $(AM_LDFLAGS) $(fuzz_wrap)
 tests_fuzz_replay_transmit_LDADD = $(fuzz_libs)
 check_PROGRAMS += tests/fuzz/replay-negotiate tests/fuzz/replay-transmit
 dist_check_SCRIPTS += tests/fuzz/test-corpora.sh
@@ -57,7 +60,7 @@ tests_fuzz_fuzz_negotiate_SOURCES = tests/fuzz/fuzz-negotiate.c $(fuzz_common)
 tests_fuzz_fuzz_negotiate_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_negotiate_LDADD = $(fuzz_libs)
 tests_fuzz_fuzz_transmit_SOURCES = tests/fuzz/fuzz-transmit.c $(fuzz_common)
-tests_fuzz_fuzz_transmit_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_transmit_LDFLAGS = $(AM_LDFLAGS) $(fuzz_wrap) -fsanitize=fuzzer
 tests_fuzz_fuzz_transmit_LDADD = $(fuzz_libs)
 
 # ---- blkmqctl against a scripted peer ----

@@ -5,6 +5,7 @@
  *
  *     byte 0       handshake (enum handshake) and disk
  *     byte 1       MODE_*, and how long the pieces are that are sent
+ *     byte 2       with MODE_NO_MEMORY: the allocation that fails
  *     the rest     raw bytes, or records of RECORD_BYTES, a request each
  *
  * What comes back is well-formed and answers what was asked, once; whoever has
@@ -49,6 +50,8 @@ enum handshake {
 #define MODE_GONE 0x20   /* closes when all is sent, and reads nothing */
 #define MODE_DEAF 0x40   /* reads nothing before all is sent or stuck */
 
+#define MODE_NO_MEMORY 0x80
+
 /* Of a record's flags; the others are NBD's. */
 #define RECORD_ALIGNED 0x80
 #define RECORD_RAW                                                             \
@@ -79,6 +82,51 @@ static struct {
   size_t nr_sent, nr_heard;
 } client;
 
+/* ---- what fails on the server's thread: the linker sends its calls here */
+
+static _Atomic unsigned fail_memory_at; /* the n-th from now; 0: none */
+static _Thread_local bool is_client;
+
+static bool
+fails (void)
+{
+  return !is_client && fail_memory_at > 0 && --fail_memory_at == 0;
+}
+
+/* __wrap_NAME and __real_NAME are the linker's names. */
+void *__real_malloc (size_t bytes);
+void *__wrap_malloc (size_t bytes);
+void *__real_calloc (size_t nr, size_t bytes);
+void *__wrap_calloc (size_t nr, size_t bytes);
+void *__real_realloc (void *p, size_t bytes);
+void *__wrap_realloc (void *p, size_t bytes);
+void *__real_aligned_alloc (size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc (size_t alignment, size_t bytes);
+
+void *
+__wrap_malloc (size_t bytes)
+{
+  return fails () ? NULL : __real_malloc (bytes);
+}
+
+void *
+__wrap_calloc (size_t nr, size_t bytes)
+{
+  return fails () ? NULL : __real_calloc (nr, bytes);
+}
+
+void *
+__wrap_realloc (void *p, size_t bytes)
+{
+  return fails () ? NULL : __real_realloc (p, bytes);
+}
+
+void *
+__wrap_aligned_alloc (size_t alignment, size_t bytes)
+{
+  return fails () ? NULL : __real_aligned_alloc (alignment, bytes);
+}
+
 /* ---- the server ---- */
 
 static void
@@ -96,6 +144,7 @@ LLVMFuzzerInitialize (int *argc, char ***argv)
   struct server_options options = { .nr_threads = 1 };
   struct blkmq_error error = { "" };
 
+  is_client = true;
   log_set_level (LOG_LEVEL_ERROR);
   exports = disks_alloc ();
   options.exports = exports;
@@ -486,28 +535,37 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *input, size_t bytes)
 {
   enum handshake handshake;
+  const char *disk;
   unsigned mode;
 
   if (bytes < 2)
     return 0;
   handshake = (enum handshake) (input[0] % NR_HANDSHAKES);
+  disk = disk_names[input[0] / NR_HANDSHAKES % NR_DISKS];
   mode = input[1];
   client.nr_sent = client.nr_heard = 0;
   client.nr_requests = client.nr_expected = 0;
   client.is_structured = handshake >= HANDSHAKE_STRUCTURED;
   client.is_plain = client.has_disc = client.has_raw = false;
+  input += 2;
+  bytes -= 2;
   if (bytes > MAX_SENT_BYTES / 2)
     bytes = MAX_SENT_BYTES / 2;
+  if ((mode & MODE_NO_MEMORY) && bytes > 0) {
+    fail_memory_at = *input++;
+    bytes--;
+  }
 
   if (handshake != HANDSHAKE_RAW)
-    add_handshake (handshake, disk_names[input[0] / NR_HANDSHAKES % NR_DISKS]);
+    add_handshake (handshake, disk);
   if (handshake == HANDSHAKE_RAW || (mode & MODE_RAW))
-    add_bytes (input + 2, bytes - 2);
+    add_bytes (input, bytes);
   else {
-    client.is_plain = !(mode & MODE_GONE);
-    add_records (input + 2, bytes - 2);
+    client.is_plain = !(mode & (MODE_GONE | MODE_NO_MEMORY));
+    add_records (input, bytes);
   }
   connect_and_talk (mode);
+  fail_memory_at = 0;
   if (handshake != HANDSHAKE_RAW && !(mode & (MODE_RAW | MODE_GONE))
       && !client.has_raw)
     check_heard (handshake);
