@@ -63,6 +63,8 @@ end_connection (struct connection *connection)
     connection->is_waiting = false;
     TAILQ_REMOVE (&worker->waiting, connection, waiting_link);
     worker->waited_at_bytes = UINT64_MAX; /* another one is first, maybe */
+    if (!worker->serves_waiting)
+      worker->buffers.has_queue = !TAILQ_EMPTY (&worker->waiting);
   }
   /* Nobody wants the answers; a write that hangs must not be done later, when
    * the client has sent it again on another connection. */
