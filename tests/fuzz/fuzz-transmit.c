@@ -25,9 +25,9 @@
 
 #include "disks.h"
 #include "fuzz.h"
+#include "server/internal.h"
 #include "server/log.h"
 #include "server/nbd.h"
-#include "server/server.h"
 
 #define MAX_REQUESTS 64
 #define RECORD_BYTES 10u
@@ -59,7 +59,7 @@ enum handshake {
         * server may understand in its own way */
 
 /* One thing that was asked, whose cookie is its number. */
-struct request {
+struct question {
   uint16_t type;
   uint64_t offset_bytes;
   uint32_t bytes;
@@ -76,7 +76,7 @@ static struct {
   bool has_raw;
   bool has_disc;
   unsigned nr_expected; /* requests before a DISC */
-  struct request requests[MAX_REQUESTS];
+  struct question requests[MAX_REQUESTS];
   unsigned nr_requests;
   uint8_t sent[MAX_SENT_BYTES], heard[MAX_HEARD_BYTES];
   size_t nr_sent, nr_heard;
@@ -237,7 +237,7 @@ add_data (uint32_t bytes)
 static bool
 add_request (const uint8_t record[RECORD_BYTES])
 {
-  struct request *request = &client.requests[client.nr_requests];
+  struct question *request = &client.requests[client.nr_requests];
   uint8_t *p = add (NBD_REQUEST_BYTES);
 
   memset (request, 0, sizeof *request);
@@ -313,7 +313,7 @@ hear (struct heard *heard, size_t nr)
 }
 
 /* What is still to be answered. */
-static struct request *
+static struct question *
 find_request (uint64_t cookie)
 {
   require (cookie < client.nr_requests);
@@ -322,7 +322,7 @@ find_request (uint64_t cookie)
 }
 
 static void
-end_request (struct request *request)
+end_request (struct question *request)
 {
   request->is_answered = true;
   if (request->type == NBD_CMD_READ && !request->is_refused)
@@ -333,7 +333,7 @@ static bool
 hear_simple (struct heard *heard)
 {
   const uint8_t *p = hear (heard, NBD_SIMPLE_REPLY_BYTES);
-  struct request *request;
+  struct question *request;
 
   if (p == NULL)
     return false;
@@ -352,7 +352,7 @@ hear_simple (struct heard *heard)
 }
 
 static void
-check_range (const struct request *request, uint64_t offset_bytes,
+check_range (const struct question *request, uint64_t offset_bytes,
              uint64_t bytes)
 {
   require (request->type == NBD_CMD_READ);
@@ -362,7 +362,7 @@ check_range (const struct request *request, uint64_t offset_bytes,
 }
 
 static void
-check_chunk (struct request *request, unsigned type, const uint8_t *p,
+check_chunk (struct question *request, unsigned type, const uint8_t *p,
              uint32_t bytes)
 {
   switch (type) {
@@ -400,7 +400,7 @@ static bool
 hear_chunk (struct heard *heard)
 {
   const uint8_t *head = hear (heard, NBD_CHUNK_BYTES), *p;
-  struct request *request;
+  struct question *request;
 
   if (head == NULL)
     return false;
@@ -518,6 +518,20 @@ talk (int fd, unsigned mode)
   }
 }
 
+/* A connection takes with it all that it had. */
+static void
+check_nothing_is_left (void)
+{
+  const struct worker *worker = server->workers[0];
+
+  while (server_nr_connections (server) > 0)
+    sched_yield ();
+  require (worker->buffers.used_bytes == 0);
+  require (TAILQ_EMPTY (&worker->waiting) && !worker->buffers.has_queue);
+  for (unsigned i = 0; i < NR_DISKS; i++)
+    require (worker->shares[i].nr_busy == 0);
+}
+
 static void
 connect_and_talk (unsigned mode)
 {
@@ -527,8 +541,7 @@ connect_and_talk (unsigned mode)
   server_add_connection (server, fds[0], "fuzzer");
   talk (fds[1], mode);
   close (fds[1]);
-  while (server_nr_connections (server) > 0)
-    sched_yield ();
+  check_nothing_is_left ();
 }
 
 int
