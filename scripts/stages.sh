@@ -125,9 +125,9 @@ leaks_of ()
   fi
 }
 
-# The plugin in a foreign process.  Not all of the shell tests, of which each
-# takes its time under the sanitizer: those that reach most of the plugin.
-with_plugin='^tests/(nbd/|shell/test-(io|nbdcopy|qemu-io|size|blocksize|stuck))'
+# The servers in processes of their own.  Not all of the shell tests, of which
+# each takes its time under the sanitizer: those that reach most of them.
+with_server='^tests/(nbd/|shell/test-(io|nbdcopy|qemu-io|size|blocksize|stuck))'
 
 stage_asan ()
 {
@@ -135,7 +135,7 @@ stage_asan ()
   build_tree build-asan --enable-sanitizer=address
   sanitizer_environment
   prepare_asan_nbdkit
-  make_check build-asan "$in_process|$with_plugin"
+  make_check build-asan "$in_process|$with_server"
   for keys in driver=null irqmode=none irqmode=softirq \
               'irqmode=timer completion_nsec=100us submit_queues=4'; do
     # shellcheck disable=SC2086 # several words

@@ -391,33 +391,42 @@ endif
 
 if PLUGIN
 
-# ---- clients against the plugin ----
+# ---- clients against the plugin, and against blkmqd ----
 
-shell_tests = \
-	tests/shell/test-badblocks.sh \
-	tests/shell/test-blocksize-enforced.sh \
-	tests/shell/test-cache.sh \
+# What is about nbdkit itself:
+#   captive-run            its ways to run
+#   dump-plugin-callbacks  what it asks of a plugin
+#   filter-*, filters-*    its filters
+#   help-keys-agree        its --help and --dump-plugin
+#   iostats-summary        its flags for debugging, -D
+plugin_tests = \
 	tests/shell/test-captive-run.sh \
-	tests/shell/test-config-errors.sh \
-	tests/shell/test-config-values.sh \
-	tests/shell/test-connections-spread.sh \
-	tests/shell/test-control.sh \
 	tests/shell/test-dump-plugin-callbacks.sh \
-	tests/shell/test-exports.sh \
-	tests/shell/test-exports-shared-tags.sh \
-	tests/shell/test-fault-rules.sh \
 	tests/shell/test-filter-blocksize-policy.sh \
 	tests/shell/test-filter-cow.sh \
 	tests/shell/test-filter-delay.sh \
 	tests/shell/test-filter-log.sh \
 	tests/shell/test-filter-partition.sh \
 	tests/shell/test-filters-pass-data.sh \
-	tests/shell/test-fio-verify.sh \
 	tests/shell/test-help-keys-agree.sh \
+	tests/shell/test-iostats-summary.sh
+
+# The same for every server.
+server_tests = \
+	tests/shell/test-badblocks.sh \
+	tests/shell/test-blocksize-enforced.sh \
+	tests/shell/test-cache.sh \
+	tests/shell/test-config-errors.sh \
+	tests/shell/test-config-values.sh \
+	tests/shell/test-connections-spread.sh \
+	tests/shell/test-control.sh \
+	tests/shell/test-exports.sh \
+	tests/shell/test-exports-shared-tags.sh \
+	tests/shell/test-fault-rules.sh \
+	tests/shell/test-fio-verify.sh \
 	tests/shell/test-info-flags.sh \
 	tests/shell/test-info-map.sh \
 	tests/shell/test-io-timeout-eio.sh \
-	tests/shell/test-iostats-summary.sh \
 	tests/shell/test-limit-knobs.sh \
 	tests/shell/test-memory-limit.sh \
 	tests/shell/test-memory-returns.sh \
@@ -434,21 +443,32 @@ shell_tests = \
 	tests/shell/test-size-odd.sh \
 	tests/shell/test-stuck-client-gone.sh \
 	tests/shell/test-stuck-shutdown.sh \
-	tests/shell/test-throttle.sh
+	tests/shell/test-throttle.sh \
+	tests/blkmqctl/test-live.sh \
+	tests/man/test-control-examples.sh
 
-man_tests = \
-	tests/man/test-control-examples.sh \
-	tests/man/test-examples-run.sh
-
-dist_check_SCRIPTS += $(shell_tests) $(man_tests)
+dist_check_SCRIPTS += $(plugin_tests) $(server_tests)
 EXTRA_DIST += tests/shell/functions.sh
-TESTS += $(shell_tests) $(man_tests)
+TESTS += $(plugin_tests) $(server_tests)
+
+# FILE.blkmqd: the same test, of blkmqd.
+on_blkmqd = $(server_tests:.sh=.blkmqd)
+$(on_blkmqd): Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && { echo '#!/bin/sh' && \
+	  echo 'export BLKMQ_SERVER=blkmqd' && \
+	  echo 'exec "$(abs_top_srcdir)/$(@:.blkmqd=.sh)" "$$@"'; } >$@ && \
+	  chmod +x $@
+TESTS += $(on_blkmqd)
+CLEANFILES += $(on_blkmqd)
+
+man_tests = tests/man/test-examples-run.sh
+dist_check_SCRIPTS += $(man_tests)
+TESTS += $(man_tests)
 
 blkmqctl_tests = \
 	tests/blkmqctl/test-completion.sh \
 	tests/blkmqctl/test-examples.sh \
 	tests/blkmqctl/test-exit-status.sh \
-	tests/blkmqctl/test-live.sh \
 	tests/blkmqctl/test-requests.sh \
 	tests/blkmqctl/test-top.sh
 dist_check_SCRIPTS += $(blkmqctl_tests)
@@ -456,7 +476,7 @@ EXTRA_DIST += tests/blkmqctl/functions.sh
 TESTS += $(blkmqctl_tests)
 
 # blkmqd: its command line, sockets, signals.
-server_tests = \
+blkmqd_tests = \
 	tests/server/test-command-line-errors.sh \
 	tests/server/test-completion.sh \
 	tests/server/test-defaults-and-log.sh \
@@ -465,9 +485,9 @@ server_tests = \
 	tests/server/test-signals.sh \
 	tests/server/test-tcp.sh \
 	tests/server/test-unix-socket.sh
-dist_check_SCRIPTS += $(server_tests)
+dist_check_SCRIPTS += $(blkmqd_tests)
 EXTRA_DIST += tests/server/functions.sh
-TESTS += $(server_tests)
+TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.
 check_LTLIBRARIES += tests/nbd/nbdkit-prefill-filter.la
@@ -488,6 +508,15 @@ nbd_tests = \
 
 check_PROGRAMS += tests/nbd/nbdreq $(nbd_tests)
 TESTS += $(nbd_tests)
+
+nbd_on_blkmqd = $(nbd_tests:=.blkmqd)
+$(nbd_on_blkmqd): Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && { echo '#!/bin/sh' && \
+	  echo 'export BLKMQ_SERVER=blkmqd' && \
+	  echo 'exec "$(abs_top_builddir)/$(@:.blkmqd=)" "$$@"'; } >$@ && \
+	  chmod +x $@
+TESTS += $(nbd_on_blkmqd)
+CLEANFILES += $(nbd_on_blkmqd)
 
 tests_nbd_nbdreq_SOURCES = tests/nbd/nbdreq.c
 tests_nbd_nbdreq_CFLAGS = $(nbd_cflags)

@@ -43,7 +43,7 @@ touch a-file
 completes 'a-file' -s a-
 completes 'a-file' --socket = a-
 
-start_nbdkit "$plugin" 1M control="$control" live=1
+start_server 1M control="$control" live=1
 completes 'iostats' -s "$control" get iost
 export BLKMQ_CONTROL=$control
 completes 'iostats' get iost

@@ -17,7 +17,7 @@ blkmqctl ()
 # localised COMMAND: with this tree's plugin, and files of this test.
 localised ()
 {
-  sed -e "s|^nbdkit .* blkmq |start_nbdkit \"\$plugin\" |" \
+  sed -e "s|^nbdkit .* blkmq |start_server |" \
     -e "s|/tmp/disk|$tmp/disk|g" <<<"$1"
 }
 

@@ -9,7 +9,7 @@ top_tests=$(cd "$(dirname "$0")/.." && pwd)
 requires jq
 requires_nbdreq
 
-start_nbdkit "$plugin" 1M submit_queues=2 live=1 control="$control"
+start_server 1M submit_queues=2 live=1 control="$control"
 
 # field FILTER: of what --json printed.
 field ()
@@ -160,11 +160,11 @@ expect 0 '' top -d 0.1 -n 1
 grep -q '^the power is off' out || fail "top: $(cat out)"
 prints '' power on
 "$nbdreq" "$uri" check,0,4K,1
-stop_nbdkit
+stop_server
 
 # ---- several disks ----
 
-start_nbdkit "$plugin" size=1M control="$control" \
+start_server size=1M control="$control" \
   export=one submit_queues=2 export=two size=2M
 expect 0 '' exports
 expect_equal "the disks" "$(sed -n '2,$s/ .*//p' out | sort | tr '\n' ' ')" \

@@ -91,7 +91,7 @@ expect_terminal_back ()
   expect_shown '^before top'
 }
 
-start_nbdkit "$plugin" 1M submit_queues=4 control="$control" live=1
+start_server 1M submit_queues=4 control="$control" live=1
 
 # ---- 80x24 ----
 
@@ -177,7 +177,7 @@ expect_terminal_back 143
 
 # The disk ends.
 start_top -d 0.2
-stop_nbdkit
+stop_server
 expect_shown "^blkmqctl: top: $control: the connection is lost"
 expect_terminal_back 3
 
@@ -236,7 +236,7 @@ end_peer
 
 # ---- not a terminal: text, one picture after the other, all hctxs ----
 
-start_nbdkit "$plugin" 1M submit_queues=30 control="$control" iostats=1
+start_server 1M submit_queues=30 control="$control" iostats=1
 expect 0 '' top -d 0.1 -n 2
 expect_equal "pictures" "$(grep -c '^blkmq  memory' "$tmp/out")" 2
 expect_equal "lines of hctxs" "$(grep -c '^hctx ' "$tmp/out")" 60

@@ -11,7 +11,7 @@ arguments=$(sed -n 's/^ nbdkit -U [^ ]* blkmq \(.*\) control=[^ ]*$/\1/p' \
   "$page")
 [ -n "$arguments" ] || fail "the synopsis has no server"
 read -ra words <<<"$arguments"
-start_nbdkit "$plugin" "${words[@]}" control="$tmp/control"
+start_server "${words[@]}" submit_queues=1 control="$tmp/control"
 
 cat >"$tmp/converse.pl" <<'PERL'
 use strict;
@@ -108,5 +108,5 @@ die "without an example: @missing\n" if @missing;
 print scalar (@lines), " lines, ", scalar (keys (%seen)), " commands\n";
 PERL
 perl "$tmp/converse.pl" "$tmp/control" "$page"
-stop_nbdkit
+stop_server
 [ ! -e "$tmp/control" ] || fail "the control socket was left behind"

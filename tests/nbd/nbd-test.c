@@ -27,10 +27,11 @@
 /* Where the protocol of socket activation wants the listening socket. */
 #define SD_LISTEN_FDS_START 3
 
-/* nbdkit's own arguments, then the keys, then NULL. */
+/* The server's own arguments, then the keys, then NULL. */
 #define MAX_ARGS 32
 
 static struct {
+  const char *name;
   pid_t pid; /* 0: none runs */
   char dir[64];
   char socket[96];
@@ -157,7 +158,7 @@ random_below (uint64_t *state, uint64_t bound)
   return random_next (state) % bound;
 }
 
-/* In the child: become nbdkit with LISTEN_FD as its socket.  Only returns,
+/* In the child: become the server with LISTEN_FD as its socket.  Only returns,
  * with errno, when that fails.
  */
 static void
@@ -183,6 +184,28 @@ exec_server (int listen_fd, char *const argv[])
   execvp (argv[0], argv);
 }
 
+static const char *
+get_path (const char *variable)
+{
+  const char *path = getenv (variable);
+
+  if (path == NULL || *path == '\0')
+    die ("set %s to the path of what is tested", variable);
+  return path;
+}
+
+bool
+server_is_blkmqd (void)
+{
+  const char *name = getenv ("BLKMQ_SERVER");
+
+  if (name == NULL || *name == '\0' || strcmp (name, "plugin") == 0)
+    return false;
+  if (strcmp (name, "blkmqd") != 0)
+    die ("BLKMQ_SERVER=%s: must be plugin or blkmqd", name);
+  return true;
+}
+
 static int
 listen_on_socket (void)
 {
@@ -197,36 +220,65 @@ listen_on_socket (void)
   return fd;
 }
 
+/* In the child: become blkmqd, which says on OUT_FD when it serves.  Likewise.
+ */
+static void
+exec_blkmqd (int out_fd, char *const argv[])
+{
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  if (dup2 (out_fd, STDOUT_FILENO) != -1)
+    execvp (argv[0], argv);
+}
+
+/* Returns at its first line; the rest is not read. */
+static void
+wait_until_it_serves (int fd)
+{
+  char c;
+
+  do
+    if (read (fd, &c, 1) != 1)
+      die ("%s ended before it served", server.name);
+  while (c != '\n');
+}
+
 void
 server_start (unsigned nr_threads, const char *const keys[])
 {
-  const char *nbdkit = getenv ("NBDKIT");
-  const char *plugin = getenv ("BLKMQ_PLUGIN");
   const char *argv[MAX_ARGS];
-  char threads[16];
+  char threads[16], address[128];
+  bool is_blkmqd = server_is_blkmqd ();
   size_t n = 0;
-  int listen_fd, report[2], failure;
+  int fds[2], report[2], failure;
   ssize_t r;
 
   expect_progress ();
-  if (nbdkit == NULL || *nbdkit == '\0')
-    nbdkit = "nbdkit";
-  if (plugin == NULL || *plugin == '\0')
-    die ("set BLKMQ_PLUGIN to the path of nbdkit-blkmq-plugin.so");
-
   /* Not under TMPDIR: the path of a Unix socket has room for 108 bytes. */
   snprintf (server.dir, sizeof server.dir, "/tmp/blkmq-nbd.XXXXXX");
   if (mkdtemp (server.dir) == NULL)
     die ("mkdtemp: %s", strerror (errno));
   snprintf (server.socket, sizeof server.socket, "%s/sock", server.dir);
-  listen_fd = listen_on_socket ();
 
-  snprintf (threads, sizeof threads, "%u", nr_threads);
-  argv[n++] = nbdkit;
-  argv[n++] = "--foreground";
-  argv[n++] = "--threads";
-  argv[n++] = threads;
-  argv[n++] = plugin;
+  if (is_blkmqd) {
+    snprintf (address, sizeof address, "--unix=%s", server.socket);
+    argv[n++] = server.name = get_path ("BLKMQ_BLKMQD");
+    argv[n++] = "--threads=2";
+    argv[n++] = address;
+    if (pipe2 (fds, O_CLOEXEC) == -1)
+      die ("pipe2: %s", strerror (errno));
+  } else {
+    server.name = getenv ("NBDKIT");
+    if (server.name == NULL || *server.name == '\0')
+      server.name = "nbdkit";
+    snprintf (threads, sizeof threads, "%u", nr_threads);
+    argv[n++] = server.name;
+    argv[n++] = "--foreground";
+    argv[n++] = "--threads";
+    argv[n++] = threads;
+    argv[n++] = get_path ("BLKMQ_PLUGIN");
+    fds[0] = -1;
+    fds[1] = listen_on_socket ();
+  }
   for (size_t i = 0; keys[i] != NULL; i++) {
     if (n == MAX_ARGS - 1)
       die ("too many keys");
@@ -241,22 +293,27 @@ server_start (unsigned nr_threads, const char *const keys[])
   if (server.pid == -1)
     die ("fork: %s", strerror (errno));
   if (server.pid == 0) {
-    exec_server (listen_fd, (char *const *)(uintptr_t)argv);
+    (is_blkmqd ? exec_blkmqd : exec_server) (fds[1],
+                                             (char *const *)(uintptr_t)argv);
     failure = errno;
     r = write (report[1], &failure, sizeof failure);
     _exit (r == sizeof failure ? 126 : 127);
   }
   close (report[1]);
-  close (listen_fd);
+  close (fds[1]);
   r = read (report[0], &failure, sizeof failure);
   close (report[0]);
   if (r == sizeof failure) {
     if (failure == ENOENT) {
-      fprintf (stderr, "skipped: %s is not installed\n", nbdkit);
+      fprintf (stderr, "skipped: %s is not installed\n", server.name);
       abandon_server ();
       exit (EXIT_SKIP);
     }
-    die ("%s: %s", nbdkit, strerror (failure));
+    die ("%s: %s", server.name, strerror (failure));
+  }
+  if (is_blkmqd) {
+    wait_until_it_serves (fds[0]);
+    close (fds[0]);
   }
 }
 
@@ -266,9 +323,9 @@ die_of_status (int status)
 {
   server.pid = 0;
   if (WIFSIGNALED (status))
-    die ("nbdkit was ended by signal %d (%s)", WTERMSIG (status),
+    die ("%s was ended by signal %d (%s)", server.name, WTERMSIG (status),
          strsignal (WTERMSIG (status)));
-  die ("nbdkit exited with status %d", WEXITSTATUS (status));
+  die ("%s exited with status %d", server.name, WEXITSTATUS (status));
 }
 
 void

@@ -56,11 +56,14 @@ uint64_t random_next (uint64_t *state);
 /* Evenly from 0 to BOUND - 1. */
 uint64_t random_below (uint64_t *state, uint64_t bound);
 
-/* Start nbdkit with the plugin under test (BLKMQ_PLUGIN) on a Unix socket in
- * a directory of its own.  NR_THREADS is nbdkit's --threads.  KEYS ends with
- * NULL.  The listening socket is made here and passed down, so a client can
- * connect as soon as this returns.  Exits with EXIT_SKIP when there is no
- * nbdkit.  One server at a time.
+/* What BLKMQ_SERVER says: "plugin", which it is without, or "blkmqd". */
+bool server_is_blkmqd (void);
+
+/* Start what is under test: nbdkit with the plugin (BLKMQ_PLUGIN), or blkmqd
+ * (BLKMQ_BLKMQD), on a Unix socket in a directory of its own.  NR_THREADS is
+ * nbdkit's --threads.  KEYS ends with NULL.  A client can connect as soon as
+ * this returns.  Exits with EXIT_SKIP when there is no nbdkit.  One server at a
+ * time.
  */
 void server_start (unsigned nr_threads, const char *const keys[]);
 

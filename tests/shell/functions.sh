@@ -4,7 +4,10 @@
 # functions.sh: what the shell tests share.  Sourced, never run.
 #
 # From the environment:
+#   BLKMQ_SERVER      what is tested: plugin (if it is not set), or blkmqd
 #   BLKMQ_PLUGIN      path of nbdkit-blkmq-plugin.so (required)
+#   BLKMQ_BLKMQD      path of blkmqd (required if it is the server)
+#   BLKMQ_CTL         path of blkmqctl
 #   BLKMQ_NBDREQ      path of nbdreq, built from tests/nbd/nbdreq.c
 #   BLKMQ_PREFILL     path of nbdkit-prefill-filter.so, likewise
 #   BLKMQ_SEED        seed of a test that uses random data (else drawn)
@@ -30,7 +33,19 @@ export LC_ALL=C
 # shellcheck disable=SC2034
 plugin=$(realpath "${BLKMQ_PLUGIN:?set it to nbdkit-blkmq-plugin.so}")
 nbdkit=${NBDKIT:-nbdkit}
+under_test=${BLKMQ_SERVER:-plugin}
+case $under_test in
+  plugin)
+    verbose=(-v -Dblkmq.stats=1 -Dblkmq.request=1)
+    program=nbdkit ;;
+  blkmqd)
+    verbose=()
+    program=blkmqd
+    blkmqd=$(realpath "${BLKMQ_BLKMQD:?set it to blkmqd}") ;;
+  *) echo "BLKMQ_SERVER=$under_test: must be plugin or blkmqd" >&2; exit 1 ;;
+esac
 nbdreq=${BLKMQ_NBDREQ:-}
+ctl=${BLKMQ_CTL:-}
 
 # The source tree.
 # shellcheck disable=SC2034
@@ -145,25 +160,57 @@ serves_or_is_gone ()
   [ -s "$pidfile" ] || is_gone "$pid"
 }
 
-# start_nbdkit ARGUMENT...: start nbdkit on a Unix socket of its own; returns
-# when it serves.  The arguments are nbdkit's; name the plugin as "$plugin".
-# Sets, for the latest server:
+# start_server [--OPTION...] KEY=VALUE...: start the server under test on a Unix
+# socket of its own; returns when it serves.  Options are those of nbdkit, or
+# of blkmqd.  Sets, for the latest server:
 #   pid, sock, uri  process, socket and NBD URI
 #   log             the file that has what it printed
-start_nbdkit ()
+start_server ()
 {
+  local argv=()
+
   nr_servers=$((nr_servers + 1))
   sock=$tmp/sock-$nr_servers
   # shellcheck disable=SC2034
   uri="nbd+unix:///?socket=$sock"
   log=$tmp/nbdkit-$nr_servers.log
   pidfile=$tmp/pid-$nr_servers
-  "$nbdkit" --foreground --pidfile="$pidfile" --unix="$sock" "$@" \
-    >"$log" 2>&1 </dev/null &
+  server_command "$@"
+  "${argv[@]}" --pidfile="$pidfile" --unix="$sock" >"$log" 2>&1 </dev/null &
   pid=$!
   servers+=("$pid")
-  wait_until serves_or_is_gone || fail "nbdkit $* does not begin to serve"
-  [ -s "$pidfile" ] || fail "nbdkit $* ended before it served"
+  wait_until serves_or_is_gone || fail "${argv[*]} does not begin to serve"
+  [ -s "$pidfile" ] || fail "${argv[*]} ended before it served"
+}
+
+# run_server COMMAND [--OPTION...] KEY=VALUE...: serve while a shell runs
+# COMMAND, with $uri; its status is that of the command.
+run_server ()
+{
+  local run=$1 argv=()
+
+  shift
+  server_command "$@"
+  case $under_test in
+    plugin) "${argv[@]}" --unix=- --run "$run" ;;
+    blkmqd) "${argv[@]}" --run="$run" ;;
+  esac
+}
+
+# server_command [--OPTION...] KEY=VALUE...: sets argv.  blkmqd with what
+# nbdkit says without being asked.
+server_command ()
+{
+  local options=()
+
+  while [[ ${1-} == -* ]]; do
+    options+=("$1")
+    shift
+  done
+  case $under_test in
+    plugin) argv=("$nbdkit" --foreground "${options[@]}" "$plugin" "$@") ;;
+    blkmqd) argv=("$blkmqd" --log-level=debug "${options[@]}" "$@") ;;
+  esac
 }
 
 # Tell a server to end.  Fails unless it does so, and cleanly: status 134
@@ -179,20 +226,20 @@ end_server ()
 
   kill "$server" 2>/dev/null || :
   if ! wait_until is_gone "$server"; then
-    echo "$0: nbdkit does not end on SIGTERM" >&2
+    echo "$0: the server does not end on SIGTERM" >&2
     kill -KILL "$server" || :
   fi
   wait "$server" || status=$?
   if [ "$status" -ne 0 ]; then
-    echo "$0: nbdkit ended with status $status" >&2
+    echo "$0: the server ended with status $status" >&2
     return 1
   fi
 }
 
 # Stop the latest server.
-stop_nbdkit ()
+stop_server ()
 {
-  end_server "$pid" || fail "nbdkit did not end cleanly"
+  end_server "$pid" || fail "the server did not end cleanly"
 }
 
 log_has ()
@@ -204,6 +251,19 @@ log_has ()
 log_has_times ()
 {
   [ "$(grep -c -e "$1" "$log")" -ge "$2" ]
+}
+
+# holds N: that many requests are in the engine of the latest server, which has
+# control="$tmp/control".
+holds ()
+{
+  [ "$("$ctl" -s "$tmp/control" --json stats \
+       | jq '.total | .waiting + ([.in_flight[]] | add)')" = "$1" ]
+}
+
+nr_descriptors ()
+{
+  find "/proc/$1/fd" -type l | wc -l
 }
 
 # Threads of a process, and its resident memory.

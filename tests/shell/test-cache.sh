@@ -12,7 +12,7 @@ choose_seed
 
 slow=media_delay_write=400ms
 
-start_nbdkit "$plugin" 8M cache_size=1 "$slow"
+start_server 8M cache_size=1 "$slow"
 flags=$(nbdinfo --json "$uri" | jq -c '.exports[0]
   | [.can_flush, .can_fua, .can_multi_conn]')
 expect_equal "flush, fua, multi-conn" "$flags" '[true,true,true]'
@@ -21,34 +21,34 @@ takes_at_least 400 "$nbdreq" "$uri" write,4K,4K,7 write,64K,512,8 \
 takes_at_least 400 "$nbdreq" "$uri" write,4K,4K,9,fua check,4K,4K,9
 "$nbdreq" "$uri" write,0,12K,3 trim,4K,4K check,0,4K,3 check,4K,4K,0 \
   zero,0,2K check,0,2K,0 check,2K,2K,3 check,8K,4K,3
-stop_nbdkit
+stop_server
 
 # Another connection's flush is as good.
-start_nbdkit "$plugin" 8M cache_size=1 fua=0 "$slow" submit_queues=2
+start_server 8M cache_size=1 fua=0 "$slow" submit_queues=2
 "$nbdreq" "$uri" write,4K,4K,7
 takes_at_least 400 "$nbdreq" "$uri" flush
 takes_at_least 400 "$nbdreq" "$uri" write,8K,4K,7,fua check,4K,8K,7
-stop_nbdkit
+stop_server
 
 for keys in cache_size=16k 'cache_size=1 submit_queues=2 irqmode=softirq' \
             'cache_size=64k scheduler=mq-deadline io_timeout=300s'; do
   # shellcheck disable=SC2086
-  start_nbdkit "$plugin" 8M $keys
+  start_server 8M $keys
   fio --name=verify --ioengine=nbd --uri="$uri" --rw=randwrite --bs=512-16k \
     --iodepth=16 --numjobs=2 --size=2M --offset_increment=4M \
     --randseed="$seed" --fsync=100 --verify=crc32c --verify_fatal=1 \
     --do_verify=1 --verify_state_save=0 --output="$tmp/fio" \
     >"$tmp/stdout" 2>&1 || fail "$keys: $(cat "$tmp/stdout" "$tmp/fio")"
-  stop_nbdkit
+  stop_server
 done
 
 # Without power all is refused, and the connection stays.
-start_nbdkit "$plugin" 8M power=0 cache_size=1
+start_server 8M power=0 cache_size=1
 "$nbdreq" "$uri" read,0,4K=ESHUTDOWN write,0,4K,1=ESHUTDOWN flush=ESHUTDOWN \
   read,0,4K=ESHUTDOWN size,8M
-stop_nbdkit
+stop_server
 
-! nbdkit -U - "$plugin" 8M cache_size=1k --run true 2>"$tmp/refused" \
+! run_server true 8M cache_size=1k 2>"$tmp/refused" \
   || fail "a cache of 1 KiB was taken"
 grep -q 'cache_size=1k: must be 0 (none) or at least 4096 bytes' \
   "$tmp/refused" || fail "not refused as it should be: $(cat "$tmp/refused")"

@@ -11,7 +11,7 @@ requires_nbdreq
 serve ()
 {
   # shellcheck disable=SC2086
-  "$nbdkit" -U - "$plugin" $1 --run "$2"
+  run_server "$2" $1
 }
 
 while read -r value bytes; do

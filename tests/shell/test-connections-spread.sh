@@ -11,11 +11,15 @@ requires_nbdreq
 # spread HCTXS CONNECTIONS KEY...: they are all open before the first request.
 spread ()
 {
-  local nr_hctxs=$1 nr_connections=$2 clients=() client i bound used
+  local nr_hctxs=$1 nr_connections=$2 clients=() client i bound options opened
 
   shift 2
-  start_nbdkit -v -D blkmq.request=1 "$plugin" 64M "submit_queues=$nr_hctxs" \
-    "$@"
+  if [ "$program" = blkmqd ]; then
+    options=("--threads=$nr_hctxs") opened='export "", hctx'
+  else
+    options=("${verbose[@]}") opened='connection bound to hctx'
+  fi
+  start_server "${options[@]}" 64M "submit_queues=$nr_hctxs" "$@"
 
   # The clients wait for the end of a fifo whose only writer is this shell.
   rm -f "$tmp/hold"
@@ -27,24 +31,24 @@ spread ()
       <"$tmp/hold" 9>&- >>"$tmp/requests" &
     clients+=($!)
   done
-  wait_until log_has_times 'connection bound to hctx' "$nr_connections" \
+  wait_until log_has_times "$opened" "$nr_connections" \
     || fail "not all connections were opened"
   exec 9>&-
   for client in "${clients[@]}"; do
     wait "$client" || fail "a client failed: $(cat "$tmp/requests")"
   done
-  stop_nbdkit
+  stop_server
 
-  # Lines of the log: "connection bound to hctx 2 of 4" when it opens, "hctx 2:
-  # write of ..." when it is served.
+  # Lines of the log: "connection bound to hctx 2 of 4" (blkmqd: "hctx 2 of
+  # thread 2") when it opens, "hctx 2: 10 requests" at the end.
   for ((i = 0; i < nr_hctxs; i++)); do
-    bound=$(grep -c "bound to hctx $i of $nr_hctxs" "$log" || :)
+    bound=$(grep -c "$opened $i of " "$log" || :)
     if [ "$bound" -lt $((nr_connections / nr_hctxs)) ] \
        || [ "$bound" -gt $(((nr_connections + nr_hctxs - 1) / nr_hctxs)) ]; then
       fail "$bound of $nr_connections connections are on hctx $i of $nr_hctxs"
     fi
-    used=$(grep -c "hctx $i: write of" "$log" || :)
-    expect_equal "writes on hctx $i" "$used" "$bound"
+    log_has "hctx $i: $((5 * bound)) requests" \
+      || fail "not 5 requests of each of its $bound connections on hctx $i"
   done
 }
 

@@ -42,8 +42,7 @@ delay_reads ()
 # refuse PATTERN ARGUMENT...
 refuse ()
 {
-  if "$nbdkit" -U - "$plugin" 1M "${@:2}" --run "touch '$tmp/served'" \
-    2>"$tmp/err"; then
+  if run_server "touch '$tmp/served'" 1M "${@:2}" 2>"$tmp/err"; then
     fail "served: ${*:2}"
   fi
   [ ! -e "$tmp/served" ] || fail "served: ${*:2}"
@@ -61,7 +60,7 @@ refuse 'must come before the first' export=a control="$tmp/control"
 # ---- disks are changed while they are served ----
 
 # A relative path is one from here, though nbdkit goes elsewhere.
-start_nbdkit "$plugin" 8M control=control export=fast export=slow
+start_server 8M control=control export=fast export=slow
 expect_equal "the mode of the socket" "$(stat -c %a "$tmp/control")" 600
 ask '{"command":"exports"}' '"name":"fast".*"name":"slow"'
 ask '{"command":"get","export":"slow","keys":["live"]}' '"live":"1"'
@@ -90,16 +89,16 @@ wait_until in_flight || fail 'the request did not come'
 perl "$tmp/say.pl" "$tmp/control" <<<'{"command":"freeze","export":"slow"}' \
   >/dev/null 2>&1 &
 waits=$!
-stop_nbdkit
+stop_server
 wait "$frozen" "$stuck" "$waits" || :
 [ ! -e "$tmp/control" ] || fail "the control socket was left behind"
 
 # A socket that a killed server has left is no matter.
-start_nbdkit "$plugin" 8M control="$tmp/control"
+start_server 8M control="$tmp/control"
 kill -KILL "$pid"
 wait "$pid" || :
 servers=()
 [ -S "$tmp/control" ] || fail "a killed server has removed its socket"
-start_nbdkit "$plugin" 8M control="$tmp/control"
+start_server 8M control="$tmp/control"
 ask '{"command":"exports"}' '"name":""'
-stop_nbdkit
+stop_server

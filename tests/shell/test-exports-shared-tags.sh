@@ -25,14 +25,14 @@ together ()
 
 # Six requests, of 100 ms each and one at a time.  With a tag for each disk
 # they would be done in half of that.
-start_nbdkit "$plugin" 8M shared_tags=1 hw_queue_depth=1 \
+start_server 8M shared_tags=1 hw_queue_depth=1 submit_queues=1 \
   irqmode=timer completion_nsec=100ms export=a export=b
 takes_at_least 600 together read,0,4K a b
-stop_nbdkit
+stop_server
 
 # More clients than tags, of a slow disk and a fast one, and of one whose
 # requests time out.
-start_nbdkit "$plugin" 8M shared_tags=1 hw_queue_depth=2 submit_queues=2 \
+start_server 8M shared_tags=1 hw_queue_depth=2 submit_queues=2 \
   irqmode=timer completion_nsec=1ms \
   export=fast export=slow completion_nsec=50ms \
   export=dead completion_nsec=3600s io_timeout=100ms
@@ -41,4 +41,4 @@ start_nbdkit "$plugin" 8M shared_tags=1 hw_queue_depth=2 submit_queues=2 \
 dead=$!
 together write,1M,64K,7 fast slow fast slow fast slow fast slow
 wait "$dead" || fail "the client of dead failed: $(cat "$tmp/dead")"
-stop_nbdkit
+stop_server

@@ -7,12 +7,12 @@
 requires_filter cow log
 requires_nbdreq
 
-start_nbdkit --filter=cow --filter=log "$plugin" 8M logfile="$tmp/log"
+start_server --filter=cow --filter=log 8M logfile="$tmp/log"
 "$nbdreq" "$uri" check,0,1M,0 write,0,1M,0x11 check,0,1M,0x11 \
   write,4K,512,0x22 check,4K,512,0x22 check,4608,3584,0x11 \
   trim,128K,64K flush check,64K,64K,0x11 check,1M,1M,0
 "$nbdreq" "$uri" check,0,4K,0x11 check,4K,512,0x22
-stop_nbdkit
+stop_server
 
 grep -q ' Read ' "$tmp/log" || fail "the log shows no read"
 if grep -E ' (Write|Zero|Trim) ' "$tmp/log"; then

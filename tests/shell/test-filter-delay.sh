@@ -6,7 +6,7 @@
 requires_filter delay
 requires_nbdreq
 
-start_nbdkit --filter=delay "$plugin" 8M irqmode=softirq \
+start_server --filter=delay 8M irqmode=softirq \
   delay-read=200ms delay-write=100ms
 takes_at_least 500 "$nbdreq" "$uri" write,0,64K,0x5a zero,64K,64K \
   check,0,64K,0x5a check,64K,64K,0

@@ -8,12 +8,12 @@ requires nbdinfo
 requires_filter log
 requires_nbdreq
 
-start_nbdkit --filter=log "$plugin" 8M blocksize=4096 logfile="$tmp/log"
+start_server --filter=log 8M blocksize=4096 logfile="$tmp/log"
 "$nbdreq" "$uri" write,4K,8K,0x5a check,4K,8K,0x5a write,16K,4K,1,fua \
   trim,4K,4K zero,8K,4K zero,12K,4K,nohole flush cache,0,4K \
   write,512,512,1=EINVAL check,4K,4K,0
 nbdinfo --map "$uri" >/dev/null
-stop_nbdkit
+stop_server
 
 while read -r pattern; do
   grep -q -e "$pattern" "$tmp/log" || {

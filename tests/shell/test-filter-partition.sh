@@ -24,7 +24,7 @@ for type in mbr gpt; do
   size=$(stat -c %s "$tmp/disk")
 
   for n in 1 2 3; do
-    start_nbdkit --filter=partition --filter="$prefill" "$plugin" \
+    start_server --filter=partition --filter="$prefill" \
       "size=$size" "prefill=$tmp/disk" "partition=$n"
     expect_equal "the size of partition $n" "$(nbdinfo --size "$uri")" \
       $((n * 512 * 1024))
@@ -33,13 +33,13 @@ for type in mbr gpt; do
     "$nbdreq" "$uri" write,0,4K,0x11 write,end-4K,4K,0x22 trim,64K,64K \
       check,0,4K,0x11 check,end-4K,4K,0x22 check,64K,64K,0 \
       read,end-512,1024=EINVAL
-    stop_nbdkit
+    stop_server
   done
 
   # A disk without a table has no partitions: the client is turned away.
-  start_nbdkit --filter=partition "$plugin" "size=$size" partition=1
+  start_server --filter=partition "size=$size" partition=1
   if nbdinfo --size "$uri" >"$tmp/out" 2>&1; then
     fail "a partition was found on an empty disk"
   fi
-  stop_nbdkit
+  stop_server
 done

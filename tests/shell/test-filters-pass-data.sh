@@ -20,14 +20,14 @@ while IFS='|' read -r filters parameters; do
     arguments+=("--filter=$filter")
   done
   # shellcheck disable=SC2086
-  start_nbdkit "${arguments[@]}" "$plugin" 8M submit_queues=2 $parameters
+  start_server "${arguments[@]}" 8M submit_queues=2 $parameters
   nbdcopy "$tmp/image" "$uri"
   "$nbdreq" "$uri" write,6M,64K,0x5a,fua flush \
     check,6M,64K,0x5a check,6208K,64K,0 >"$tmp/out" \
     || fail "$filters: $(cat "$tmp/out")"
   nbdcopy "$uri" "$tmp/back"
   cmp -n 4194304 "$tmp/image" "$tmp/back" || fail "$filters: the copy differs"
-  stop_nbdkit
+  stop_server
   echo "passed: $filters"
 done <<'FILTERS'
 cow|

@@ -42,11 +42,11 @@ for keys in irqmode=none irqmode=softirq \
             'irqmode=timer completion_nsec=20us io_timeout=300s'; do
   echo "$keys"
   # shellcheck disable=SC2086
-  start_nbdkit "$plugin" "$((nr_parts * part_mib))M" submit_queues=2 $keys
+  start_server "$((nr_parts * part_mib))M" submit_queues=2 $keys
   verify 1 1 randwrite 4k
   verify 32 4 randwrite 4k
   verify 128 1 randwrite 512
   verify 16 4 write 64k
   verify 32 2 randrw 8k
-  stop_nbdkit
+  stop_server
 done

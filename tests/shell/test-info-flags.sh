@@ -17,7 +17,7 @@ expect_fields ()
   done
 }
 
-start_nbdkit "$plugin" 1G
+start_server 1G
 
 expect_fields "$(nbdinfo --json "$uri")" <<'FIELDS'
 export-name
@@ -70,7 +70,7 @@ can_multi_conn true
 FIELDS
 nbdinfo --list "$uri" | grep -qxF 'export="":' \
   || fail "the list does not show the export"
-stop_nbdkit
+stop_server
 
 # Its description is a line about the disk, and names the seed by which a run
 # can be repeated, whether it was given or drawn.
@@ -79,20 +79,20 @@ description ()
   nbdinfo --list --json "$uri" | jq -r '.exports[0].description'
 }
 
-start_nbdkit "$plugin" 3G driver=null submit_queues=2 hw_queue_depth=32 \
+start_server 3G driver=null submit_queues=2 hw_queue_depth=32 \
   irqmode=softirq seed=42
 found=$(description)
 for part in null '3 GiB' '2 hctxs' 32 softirq 'seed 42'; do
   [[ $found = *"$part"* ]] || fail "no '$part' in the description '$found'"
 done
-stop_nbdkit
+stop_server
 
 seeds=()
 for _ in 1 2; do
-  start_nbdkit "$plugin" 1M
+  start_server 1M
   found=$(description)
   [[ $found =~ seed\ ([0-9]+)$ ]] || fail "no seed in '$found'"
   seeds+=("${BASH_REMATCH[1]}")
-  stop_nbdkit
+  stop_server
 done
 [ "${seeds[0]}" != "${seeds[1]}" ] || fail "the same seed was drawn twice"

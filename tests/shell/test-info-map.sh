@@ -16,7 +16,7 @@ expect_map ()
 }
 
 mib=1048576
-start_nbdkit "$plugin" 8M
+start_server 8M
 expect_map "0 $((8 * mib)) 3"
 
 # At the start, in the middle, and two neighbours that must become one.
@@ -42,11 +42,11 @@ expect_map "0 $((3 * mib)) 3" "$((3 * mib)) $mib 0" \
 type=$(nbdinfo --map "$uri" | awk -v at=$((6 * mib)) \
   '$1 <= at && at < $1 + $2 { print $3 }')
 [ $((type & 1)) -eq 0 ] || fail "zeroes with nohole left a hole"
-stop_nbdkit
+stop_server
 
 # More than one answer to NBD_CMD_BLOCK_STATUS can cover.
 tib=$((1 << 40))
-start_nbdkit "$plugin" 1T
+start_server 1T
 "$nbdreq" "$uri" write,0,1M,0x44 write,end-1M,1M,0x55
 expect_equal "the total of data" \
   "$(nbdinfo --map --totals "$uri" | awk '$3 == 0 { print $1 }')" \

@@ -8,7 +8,7 @@
 requires nbdinfo
 requires_nbdreq
 
-start_nbdkit "$plugin" 1G irqmode=timer completion_nsec=3600s io_timeout=50 \
+start_server 1G irqmode=timer completion_nsec=3600s io_timeout=50 \
   hw_queue_depth=2 max_sectors=2048
 "$nbdreq" "$uri" read,0,4K=EIO write,0,4K,1=EIO write,0,4K,1,fua=EIO \
   trim,0,4K=EIO zero,0,4K=EIO zero,0,4K,nohole=EIO flush=EIO
@@ -28,9 +28,9 @@ for client in "${clients[@]}"; do
   wait "$client" || fail "a duplicate was not answered with EIO"
 done
 expect_equal "the size after all that" "$(nbdinfo --size "$uri")" 1073741824
-stop_nbdkit
+stop_server
 
 # A timeout that is armed and not reached does nothing.
-start_nbdkit "$plugin" 1G irqmode=timer completion_nsec=1ms io_timeout=60s
+start_server 1G irqmode=timer completion_nsec=1ms io_timeout=60s
 "$nbdreq" "$uri" write,0,64K,7 check,0,64K,7 trim,0,4K flush check,0,4K,0
-stop_nbdkit
+stop_server

@@ -9,27 +9,27 @@ requires_nbdreq
 
 # A disk that discards says so, and gives zeros; one that is not to, does not,
 # and still writes zeroes.
-start_nbdkit "$plugin" 1M
+start_server 1M
 nbdinfo --can trim "$uri" || fail "trim is denied"
 "$nbdreq" "$uri" write,0,8K,7 trim,0,4K check,0,4K,0 check,4K,4K,7
-stop_nbdkit
-start_nbdkit "$plugin" 1M discard=0
+stop_server
+start_server 1M discard=0
 if nbdinfo --can trim "$uri"; then
   fail "trim is offered with discard=0"
 fi
 "$nbdreq" "$uri" write,0,8K,7 trim,0,4K=EINVAL check,0,8K,7 \
   zero,0,4K check,0,4K,0 check,4K,4K,7
-stop_nbdkit
+stop_server
 
 # The others change how a request reaches the driver, and nothing that is read.
 # run KEYS...: a write and a read of 1 MiB, and small ones; the log in $tmp/log.
 run ()
 {
   # shellcheck disable=SC2016
-  "$nbdkit" -v -D blkmq.stats=1 -U - "$plugin" 2M "$@" --run "'$nbdreq' \
-    \"\$uri\" write,512,1M,1 write,1K,4K,2 check,512,512,1 check,1K,4K,2 \
-    check,5K,512K,1 flush" >"$tmp/out" 2>"$tmp/log" \
-    || fail "nbdkit $*: $(cat "$tmp/out"; tail -n 5 "$tmp/log")"
+  run_server "'$nbdreq' \"\$uri\" write,512,1M,1 write,1K,4K,2 \
+    check,512,512,1 check,1K,4K,2 check,5K,512K,1 flush" \
+    "${verbose[@]}" 2M "$@" >"$tmp/out" 2>"$tmp/log" \
+    || fail "$*: $(cat "$tmp/out"; tail -n 5 "$tmp/log")"
 }
 
 # nr_requests: that the driver has seen.

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/functions.sh"
 requires_nbdreq
 
-start_nbdkit "$plugin" 64M memory_limit=8M
+start_server 64M memory_limit=8M
 "$nbdreq" "$uri" \
   write,0,6M,0x11 \
   write,32M,4M,0x22=ENOSPC check,32M,4M,0 check,0,6M,0x11 \
@@ -18,8 +18,8 @@ start_nbdkit "$plugin" 64M memory_limit=8M
   zero,0,1M write,48M,1M,0x66 write,56M,4K,0x77=ENOSPC \
   check,0,2M,0 check,2M,4M,0x11 check,32M,2M,0x22 check,40M,1M,0x55 \
   check,48M,1M,0x66 check,50M,14M,0
-stop_nbdkit
+stop_server
 
 # Without it the same disk takes it all.
-start_nbdkit "$plugin" 16M
+start_server 16M
 "$nbdreq" "$uri" write,0,16M,0x11 check,0,16M,0x11

@@ -21,7 +21,7 @@ fill ()
     --run "nbdcopy --request-size=262144 \"\$uri\" '$uri'"
 }
 
-start_nbdkit "$plugin" 1T
+start_server 1T
 if grep -q 'lib[a-z]*san' "/proc/$pid/maps"; then
   skip "a sanitizer keeps freed memory"
 fi

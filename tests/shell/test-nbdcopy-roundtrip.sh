@@ -23,15 +23,15 @@ copy_both_ways ()
   cmp "$tmp/image" "$tmp/back" || fail "nbdcopy $*: the copy differs"
 }
 
-start_nbdkit "$plugin" "$size" submit_queues=4
+start_server "$size" submit_queues=4
 copy_both_ways
 copy_both_ways --connections=4 --threads=4 --requests=16
 copy_both_ways --synchronous --flush
 copy_both_ways --request-size=4096 --sparse=4096 --connections=2
-stop_nbdkit
+stop_server
 
 # What the source knows to be zero stays a hole.
-start_nbdkit "$plugin" "$size"
+start_server "$size"
 nbdcopy --destination-is-zero "$tmp/image" "$uri"
 [ "$(data_bytes "$uri")" -lt "$size" ] || fail "the copy has no hole"
 nbdcopy "$uri" "$tmp/back"
@@ -39,7 +39,7 @@ cmp "$tmp/image" "$tmp/back" || fail "the copy onto an empty disk differs"
 
 # From this server to a second one; what that one held before must go.
 source_uri=$uri
-start_nbdkit "$plugin" "$size" irqmode=softirq
+start_server "$size" irqmode=softirq
 nbdkit -U - pattern "$size" \
   --run "nbdcopy \"\$uri\" '$uri'"
 nbdcopy "$source_uri" "$uri"

@@ -16,7 +16,7 @@ bench ()
     || fail "qemu-img bench $* ended early"
 }
 
-start_nbdkit "$plugin" 8M submit_queues=2
+start_server 8M submit_queues=2
 pattern=16
 for depth in 1 16 128; do
   pattern=$((pattern + 1))

@@ -11,7 +11,7 @@ size=33554432
 sparse_image "$tmp/image.raw" "$size" "$seed"
 qemu-img convert -f raw -O qcow2 "$tmp/image.raw" "$tmp/image.qcow2"
 
-start_nbdkit "$plugin" "$size"
+start_server "$size"
 expect_equal "the virtual size" \
   "$(qemu-img info -f raw --output=json "$uri" | jq '."virtual-size"')" "$size"
 

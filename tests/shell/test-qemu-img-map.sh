@@ -16,7 +16,7 @@ expect_map ()
   expect_equal "the map" "${found//$'\n'/ }" "$*"
 }
 
-start_nbdkit "$plugin" 16M
+start_server 16M
 expect_map 0+16:hole
 qemu-io -f raw -c 'write -P 1 2M 3M' -c 'write -P 2 15M 1M' "$uri" >/dev/null
 expect_map 0+2:hole 2+3:data 5+10:hole 15+1:data

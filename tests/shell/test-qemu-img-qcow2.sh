@@ -11,7 +11,7 @@ choose_seed
 size=33554432
 sparse_image "$tmp/image.raw" "$size" "$seed"
 
-start_nbdkit "$plugin" 96M
+start_server 96M
 qemu-img create -q -f qcow2 "$uri" 32M
 expect_equal "the format found" \
   "$(qemu-img info --output=json "$uri" | jq -r .format)" qcow2

@@ -36,7 +36,7 @@ each_block_size ()
 {
   local blocksize=$1
 
-  start_nbdkit "$plugin" 32M "blocksize=$blocksize"
+  start_server 32M "blocksize=$blocksize"
 
   run 'write -P 0xab 0 1M' 'write -P 0xcd 1M 1M' 'read -P 0xab 0 1M' \
     'read -P 0xcd 1M 1M' 'read -P 0 2M 30M'
@@ -73,7 +73,7 @@ each_block_size ()
   # The same through another client: qemu-io's cache is not what was read.
   "$nbdreq" "$uri" check,0,512K,0 check,512K,512K,0xab check,1M,768K,0 \
     check,1792K,256K,0xcd check,4M,24K,0x42 check,end-4K,4K,0xee
-  stop_nbdkit
+  stop_server
 }
 
 each_block_size 512

@@ -23,14 +23,16 @@ check_read_only ()
   fi
 }
 
-start_nbdkit "$plugin" 1M readonly=true
+start_server 1M readonly=true
 check_read_only
-stop_nbdkit
+stop_server
 
-start_nbdkit -r "$plugin" 1M
-check_read_only
-stop_nbdkit
+if [ "$program" = nbdkit ]; then
+  start_server -r 1M
+  check_read_only
+  stop_server
+fi
 
 # It is the key that did it.
-start_nbdkit "$plugin" 1M readonly=false
+start_server 1M readonly=false
 "$nbdreq" "$uri" write,0,4K,1 check,0,4K,1

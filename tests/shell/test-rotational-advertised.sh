@@ -8,12 +8,12 @@ requires_nbdreq
 
 while read -r keys; do
   # shellcheck disable=SC2086
-  start_nbdkit "$plugin" 1M $keys
+  start_server 1M $keys
   found=$(nbdinfo --json "$uri" | jq '.exports[0].is_rotational')
   expect_equal "is_rotational with '$keys'" "$found" \
     "$([ "$keys" = rotational=true ] && echo true || echo false)"
   "$nbdreq" "$uri" write,0,4K,7 check,0,4K,7
-  stop_nbdkit
+  stop_server
 done <<'KEYS'
 rotational=true
 rotational=false

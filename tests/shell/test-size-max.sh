@@ -7,7 +7,7 @@
 requires nbdinfo
 requires_nbdreq
 
-start_nbdkit "$plugin" 9223372036854775807
+start_server 9223372036854775807
 expect_equal "the size" "$(nbdinfo --size "$uri")" 9223372036854775807
 before=$(resident_kib "$pid")
 "$nbdreq" "$uri" size,9223372036854775807 \
@@ -23,9 +23,9 @@ after=$(resident_kib "$pid")
 # 132 KiB were written; the rest is what a connection takes.
 [ $((after - before)) -lt 65536 ] \
   || fail "the server grew by $((after - before)) KiB"
-stop_nbdkit
+stop_server
 
 # With whole blocks to the very end.
-start_nbdkit "$plugin" 7E blocksize=4096
+start_server 7E blocksize=4096
 "$nbdreq" "$uri" write,0,4K,0x11 write,end-4K,4K,0x22 check,0,4K,0x11 \
   check,end-4K,4K,0x22 check,end-8K,4K,0

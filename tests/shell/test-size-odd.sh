@@ -12,7 +12,7 @@ choose_seed
 
 for block in 512 4096; do
   for size in 1 1000 4097 1048575 1049000; do
-    start_nbdkit "$plugin" "$size" "blocksize=$block"
+    start_server "$size" "blocksize=$block"
     tail=$((size % block))
     last=$((size - tail))
     "$nbdreq" "$uri" "size,$size" minimum,1 \
@@ -26,14 +26,14 @@ for block in 512 4096; do
         "write,$last,$((tail - 1)),1=EINVAL" \
         "write,$((last + 1)),$((tail - 1)),1=EINVAL"
     fi
-    stop_nbdkit
+    stop_server
   done
 done
 
 # A file of such a size goes in and comes out the same.
 size=1049000
 nbdcopy -- [ nbdkit random size="$size" seed="$seed" ] "$tmp/image"
-start_nbdkit "$plugin" "$size"
+start_server "$size"
 nbdcopy "$tmp/image" "$uri"
 nbdcopy "$uri" "$tmp/back"
 cmp "$tmp/image" "$tmp/back" || fail "nbdcopy's copy differs"

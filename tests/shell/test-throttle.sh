@@ -7,17 +7,17 @@
 requires_nbdreq
 
 # The first one finds an idle disk; after it one every 250 ms.
-start_nbdkit "$plugin" 64M mbps=4 io_timeout=100
+start_server 64M mbps=4 io_timeout=100
 takes_at_least 750 "$nbdreq" "$uri" write,0,1M,1 write,1M,1M,2 check,0,1M,1 \
   check,1M,1M,2
 # What is no data costs nothing of it: a disk of 1 MiB/h would not answer.
-stop_nbdkit
-start_nbdkit "$plugin" 64M mbps=300b
+stop_server
+start_server 64M mbps=300b
 "$nbdreq" "$uri" write,0,1M,1 zero,0,32M trim,32M,32M flush
-stop_nbdkit
+stop_server
 
 # Everything is an operation, from all connections together.
-start_nbdkit "$plugin" 64M iops=10 submit_queues=2
+start_server 64M iops=10 submit_queues=2
 takes_at_least 400 "$nbdreq" "$uri" write,0,512,1 flush trim,0,1M zero,1M,1M \
   read,0,512
 four ()
@@ -33,4 +33,4 @@ four ()
   done
 }
 takes_at_least 300 four
-stop_nbdkit
+stop_server
