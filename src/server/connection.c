@@ -325,7 +325,7 @@ is_half_way (const struct connection *connection)
 /* Nothing is read or written while its requests are under way and there is no
  * room for more; but a client that is gone is not waited for. */
 static bool
-is_unwatched (const struct connection *connection)
+is_unwatched (struct connection *connection)
 {
   return connection->phase == PHASE_TRANSMISSION
          && !ev_is_active (&connection->io);
