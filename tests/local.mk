@@ -481,6 +481,7 @@ blkmqd_tests = \
 	tests/server/test-completion.sh \
 	tests/server/test-defaults-and-log.sh \
 	tests/server/test-descriptors-run-out.sh \
+	tests/server/test-farewell.sh \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
 	tests/server/test-tcp.sh \

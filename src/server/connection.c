@@ -25,6 +25,11 @@
 /* Nothing has moved for so long: what it would need again is freed. */
 #define TRIM_S 1.0
 
+/* So long a client has to take its leave, once it was told of the end. */
+#define LINGER_S 1.0
+
+#define THROW_AWAY_BYTES 16384u /* received at once */
+
 /* ------------------------------------------------------------------------ */
 /* The end                                                                   */
 
@@ -132,9 +137,40 @@ connection_say_farewell (struct connection *connection)
     connection_close (connection, LOG_LEVEL_DEBUG, "the server ends");
     return;
   }
+  if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof)
+    connection->must_linger = true;
   connection->is_eof = true;
   if (connection->phase != PHASE_CLOSED)
     worker_make_ready (connection);
+}
+
+/* A socket that is closed with something unread is reset: its client, which may
+ * be saying farewell at this moment, would take that for an error. */
+static void
+linger (struct connection *connection)
+{
+  struct worker *worker = connection->worker;
+
+  connection->phase = PHASE_LINGERING;
+  connection->moved_s = ev_now (worker->loop);
+  if (connection->in != NULL)
+    buffer_put (connection->in);
+  connection->in = NULL;
+  connection->in_start = connection->in_end = 0;
+  /* If it cannot be done the client is gone, and the next recv says so. */
+  (void)shutdown (connection->io.fd, SHUT_WR);
+  worker_want_tick (worker);
+}
+
+static void
+throw_away (struct connection *connection)
+{
+  uint8_t bytes[THROW_AWAY_BYTES];
+  ssize_t nr = recv (connection->io.fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+  if (nr == 0
+      || (nr < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+    connection_close (connection, LOG_LEVEL_DEBUG, "closed");
 }
 
 /* ------------------------------------------------------------------------ */
@@ -163,6 +199,8 @@ events_of (const struct connection *connection)
 
   if (connection->phase == PHASE_NEGOTIATION)
     return connection->negotiation->out_bytes > 0 ? EV_WRITE : EV_READ;
+  if (connection->phase == PHASE_LINGERING)
+    return EV_READ;
   if (connection->nr_outs > 0)
     events |= EV_WRITE;
   if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof
@@ -195,8 +233,11 @@ settle (struct connection *connection)
     connection->phase = PHASE_FAREWELL;
   if (connection->phase == PHASE_FAREWELL && connection->nr_commands == 0
       && connection->nr_outs == 0) {
-    connection_close (connection, LOG_LEVEL_DEBUG, "closed");
-    return;
+    if (!connection->must_linger) {
+      connection_close (connection, LOG_LEVEL_DEBUG, "closed");
+      return;
+    }
+    linger (connection);
   }
   give_up_buffers (connection);
   watch (connection, events_of (connection));
@@ -260,6 +301,8 @@ on_io (struct ev_loop *loop, ev_io *watcher, int events)
   if (events & EV_READ) {
     if (connection->phase == PHASE_NEGOTIATION)
       handshake_receive (connection);
+    else if (connection->phase == PHASE_LINGERING)
+      throw_away (connection);
     else
       input_receive (connection);
   }
@@ -347,6 +390,12 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
                         "cut off: has chosen no export in %u ms",
                         limits->handshake_timeout_ms);
     return limits->handshake_timeout_ms > 0;
+  }
+  if (connection->phase == PHASE_LINGERING) {
+    if (now_s - connection->moved_s >= LINGER_S)
+      connection_close (connection, LOG_LEVEL_DEBUG,
+                        "closed: does not take its leave");
+    return true;
   }
   if (is_half_way (connection)) {
     if (is_over (connection->moved_s, now_s, limits->stall_timeout_ms))

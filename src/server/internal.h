@@ -147,8 +147,11 @@ struct out {
 enum connection_phase {
   PHASE_NEGOTIATION,
   PHASE_TRANSMISSION,
-  PHASE_FAREWELL, /* nothing more is read; closes when all is answered */
-  PHASE_CLOSED,   /* memory is kept for what the engine has not given back */
+  PHASE_FAREWELL,  /* nothing more is read; closes when all is answered */
+  PHASE_LINGERING, /* all was answered, the client was told of the end; what it
+                    * still sends is thrown away until it goes as well, or for
+                    * a moment */
+  PHASE_CLOSED,    /* memory is kept for what the engine has not given back */
 };
 
 struct connection {
@@ -160,7 +163,9 @@ struct connection {
   bool is_running;           /* connection_run is under way */
   bool is_closing;           /* connection_close is */
   bool is_busy;              /* counted in share->nr_busy */
-  bool is_eof;               /* the client sends nothing more */
+  bool is_eof;               /* the client sends nothing more, or nothing more
+                              * is read */
+  bool must_linger;          /* the server ends, and not the client */
 
   struct negotiation *negotiation; /* until transmission */
 
@@ -206,7 +211,7 @@ bool connection_is_at_rest (const struct connection *connection);
  * CONNECTION. */
 void connection_poll (struct connection *connection);
 
-/* Read no more, answer what was read, then close. */
+/* Read no more, answer what was read, let the client take its leave, close. */
 void connection_say_farewell (struct connection *connection);
 
 /* At once; a line is logged unless FORMAT is NULL.  CONNECTION is freed when
