@@ -384,6 +384,20 @@ tests_ctl_test_control_hostile_LDADD = $(ctl_libs)
 tests_ctl_test_control_socket_CFLAGS = $(ctl_cflags)
 tests_ctl_test_control_socket_LDADD = $(ctl_libs)
 
+# The native server, with clients of all kinds.
+check_LTLIBRARIES += tests/librig.la
+tests_librig_la_SOURCES = \
+	tests/server/books.c \
+	tests/server/books.h \
+	tests/server/client.c \
+	tests/server/rig.c \
+	tests/server/rig.h \
+	tests/server/witness.c \
+	tests/server/witness.h
+tests_librig_la_CFLAGS = $(unit_cflags)
+rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
+	$(harness_libs)
+
 check_PROGRAMS += $(conformance_test) $(unit_tests) $(ctl_tests)
 TESTS += $(conformance_test) $(unit_tests) $(ctl_tests)
 

@@ -307,6 +307,14 @@ struct command {
   _Atomic uint32_t mail; /* MAIL_* */
 };
 
+#define COMMANDS_A_SLAB 32u
+
+/* Memory for some, until the worker is freed. */
+struct slab {
+  struct slab *next;
+  struct command commands[COMMANDS_A_SLAB];
+};
+
 #define MAIL_ENDED (1u << 0)
 #define MAIL_GIVEN_BACK (1u << 1)
 #define MAIL_SENT (1u << 2) /* it is in the worker's mail */

@@ -27,13 +27,6 @@
  * bursts of traffic. */
 #define MAX_SPIN_BACKOFF 63u
 
-#define COMMANDS_A_SLAB 32u
-
-struct slab {
-  struct slab *next;
-  struct command commands[COMMANDS_A_SLAB];
-};
-
 /* A connection that the worker has not seen yet. */
 struct newcomer {
   struct newcomer *next;
