@@ -46,7 +46,7 @@ make_check ()
 }
 
 # The tests that have the engine in their own process.
-in_process='^tests/(unit|ctl|conformance|stress|fuzz)/'
+in_process='^tests/((unit|ctl|conformance|stress|fuzz)/|server/test-[a-z-]*$)'
 
 stage_check ()
 {

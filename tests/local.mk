@@ -398,8 +398,14 @@ tests_librig_la_CFLAGS = $(unit_cflags)
 rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 	$(harness_libs)
 
-check_PROGRAMS += $(conformance_test) $(unit_tests) $(ctl_tests)
-TESTS += $(conformance_test) $(unit_tests) $(ctl_tests)
+rig_tests = \
+	tests/server/test-vanish
+tests_server_test_vanish_CFLAGS = $(unit_cflags)
+tests_server_test_vanish_LDADD = $(rig_libs)
+
+check_PROGRAMS += \
+	$(conformance_test) $(unit_tests) $(ctl_tests) $(rig_tests)
+TESTS += $(conformance_test) $(unit_tests) $(ctl_tests) $(rig_tests)
 
 endif
 

@@ -374,6 +374,20 @@ is_unwatched (struct connection *connection)
          && !ev_is_active (&connection->io);
 }
 
+static void
+close_stalled (struct connection *connection)
+{
+  const char *what = "sent nothing more of a request";
+
+  if (connection->nr_outs > 0)
+    what = "read no answer";
+  else if (input_has_ended (connection) || connection->phase == PHASE_FAREWELL)
+    what = "been gone, and its requests do not end";
+  connection_close (connection, LOG_LEVEL_WARNING,
+                    "cut off: for %u ms it has %s",
+                    connection->worker->server->limits.stall_timeout_ms, what);
+}
+
 bool
 connection_check_time (struct connection *connection, ev_tstamp now_s)
 {
@@ -382,6 +396,10 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
   if (is_unwatched (connection)) {
     if (input_is_cut (connection))
       connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
+    /* Over TCP who is gone looks like who has only said its last word. */
+    else if (input_has_ended (connection)
+             && is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
+      close_stalled (connection);
     return true;
   }
   if (connection->phase == PHASE_NEGOTIATION) {
@@ -399,13 +417,7 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
   }
   if (is_half_way (connection)) {
     if (is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
-      connection_close (
-          connection, LOG_LEVEL_WARNING, "cut off: for %u ms it has %s",
-          limits->stall_timeout_ms,
-          connection->nr_outs > 0 ? "read no answer"
-          : connection->is_eof || connection->phase == PHASE_FAREWELL
-              ? "been gone, and its requests do not end"
-              : "sent nothing more of a request");
+      close_stalled (connection);
     return limits->stall_timeout_ms > 0;
   }
   if (connection->nr_commands > 0)

@@ -66,12 +66,24 @@ make_in_room (struct connection *connection)
   return true;
 }
 
+static bool
+has_events (const struct connection *connection, short events)
+{
+  struct pollfd pollfd = { .fd = connection->io.fd, .events = events };
+
+  return poll (&pollfd, 1, 0) == 1 && (pollfd.revents & events) != 0;
+}
+
 bool
 input_is_cut (const struct connection *connection)
 {
-  struct pollfd pollfd = { .fd = connection->io.fd };
+  return has_events (connection, POLLHUP | POLLERR);
+}
 
-  return poll (&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR));
+bool
+input_has_ended (const struct connection *connection)
+{
+  return connection->is_eof || has_events (connection, POLLRDHUP);
 }
 
 /* The client will send nothing more.  If it has closed the socket altogether

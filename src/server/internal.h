@@ -255,6 +255,9 @@ bool input_has_come (struct connection *connection, ssize_t nr);
 /* Has the client closed the socket, or is it dead? */
 bool input_is_cut (const struct connection *connection);
 
+/* Will it send nothing more than what has come already? */
+bool input_has_ended (const struct connection *connection);
+
 /* To a small buffer, if that is enough. */
 void input_shrink (struct connection *connection);
 
