@@ -99,8 +99,10 @@ buffer_alloc (struct buffer_pool *pool, uint32_t bytes)
       for (unsigned i = 0; i < NR_BUFFER_SIZES; i++)
         free_some (pool, i, pool->sizes[i].nr_free);
     buffer = aligned_alloc (ALIGN, HEAD_BYTES + room);
-    if (buffer == NULL)
+    if (buffer == NULL) {
+      errno = ENOMEM; /* C does not promise it, and EAGAIN means to wait */
       return NULL;
+    }
     buffer->data = (uint8_t *)buffer + HEAD_BYTES;
     buffer->room = room;
     buffer->pool = pool;

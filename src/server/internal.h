@@ -118,6 +118,9 @@ void worker_stop (struct worker *worker); /* joins */
 /* The disks were removed: takes the mail that came after the end. */
 void worker_free (struct worker *worker);
 
+/* Once round its loop.  Its thread does nothing else. */
+void worker_turn (struct worker *worker, bool may_sleep);
+
 /* Any thread. */
 int worker_add_connection (struct worker *worker, int fd, const char *name);
 void worker_wake (struct worker *worker);

@@ -391,7 +391,7 @@ poll_all (struct worker *worker)
  * serves all that is ready; or, which is faster, the one connection that there
  * is is asked directly, and the loop turns in between. */
 static void
-spin_or_sleep (struct worker *worker)
+spin_or_sleep (struct worker *worker, bool may_sleep)
 {
   bool spins = worker->spin_until_ns > 0;
   struct connection *only;
@@ -411,7 +411,7 @@ spin_or_sleep (struct worker *worker)
     } while (!worker->had_traffic && now_ns < worker->spin_until_ns
              && only_connection (worker) == only);
   } else {
-    ev_run (worker->loop, spins ? EVRUN_NOWAIT : EVRUN_ONCE);
+    ev_run (worker->loop, spins || !may_sleep ? EVRUN_NOWAIT : EVRUN_ONCE);
     if (worker->server->busy_poll_ns == 0)
       return;
     now_ns = worker->turned_ns = clock_ns ();
@@ -422,6 +422,18 @@ spin_or_sleep (struct worker *worker)
     spin_no_more (worker);
 }
 
+/* Whoever is served may give others something to do, and those who are ready
+ * are never slept on. */
+void
+worker_turn (struct worker *worker, bool may_sleep)
+{
+  spin_or_sleep (worker, may_sleep);
+  do {
+    run_ready (worker);
+    run_waiting (worker);
+  } while (!TAILQ_EMPTY (&worker->ready));
+}
+
 static void *
 worker_main (void *opaque)
 {
@@ -430,11 +442,8 @@ worker_main (void *opaque)
   worker_self = worker;
   /* Disks that complete on time want to be woken on time. */
   (void)prctl (PR_SET_TIMERSLACK, 1, 0, 0, 0);
-  while (!atomic_load_explicit (&worker->must_stop, memory_order_acquire)) {
-    spin_or_sleep (worker);
-    run_ready (worker);
-    run_waiting (worker);
-  }
+  while (!atomic_load_explicit (&worker->must_stop, memory_order_acquire))
+    worker_turn (worker, true);
   worker_self = NULL;
   return NULL;
 }
