@@ -9,15 +9,16 @@
  *     the rest     raw bytes, or records of RECORD_BYTES, a request each
  *
  * What comes back is well-formed and answers what was asked, once; whoever has
- * sent only what is a request has each of them answered before the end.  This
- * thread is the client, the server has its own.
+ * sent only what is a request has each of them answered before the end.
+ *
+ * This thread is client and server in turn, so that an input does the same each
+ * time, and that who waits for something that will never happen is found out at
+ * once.
  */
 
 #include <config.h>
 
 #include <errno.h>
-#include <poll.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -69,6 +70,7 @@ struct question {
 
 static struct exports *exports;
 static struct server *server;
+static struct worker *worker; /* its only one */
 
 static struct {
   bool is_structured;
@@ -82,15 +84,18 @@ static struct {
   size_t nr_sent, nr_heard;
 } client;
 
-/* ---- what fails on the server's thread: the linker sends its calls here */
+/* ---- what fails in the server: the linker sends its calls here */
 
-static _Atomic unsigned fail_memory_at; /* the n-th from now; 0: none */
-static _Thread_local bool is_client;
+static unsigned fail_memory_at; /* the n-th from now; 0: none */
+static bool is_in_server;
 
 static bool
 fails (void)
 {
-  return !is_client && fail_memory_at > 0 && --fail_memory_at == 0;
+  if (!is_in_server || fail_memory_at == 0 || --fail_memory_at > 0)
+    return false;
+  errno = ENOMEM;
+  return true;
 }
 
 /* __wrap_NAME and __real_NAME are the linker's names. */
@@ -132,19 +137,19 @@ __wrap_aligned_alloc (size_t alignment, size_t bytes)
 static void
 end_server (void)
 {
-  server_stop (server);
+  worker_self = NULL;
   exports_remove (exports);
   server_free (server);
   exports_free (exports);
 }
 
+/* Its threads are never started. */
 int
 LLVMFuzzerInitialize (int *argc, char ***argv)
 {
   struct server_options options = { .nr_threads = 1 };
   struct blkmq_error error = { "" };
 
-  is_client = true;
   log_set_level (LOG_LEVEL_ERROR);
   exports = disks_alloc ();
   options.exports = exports;
@@ -155,9 +160,35 @@ LLVMFuzzerInitialize (int *argc, char ***argv)
   options.limits.stall_timeout_ms = 0;
   require (server_alloc (&options, &server, &error) == 0);
   require (exports_start (exports, &error) == 0);
-  require (server_start (server, &error) == 0);
+  worker = worker_self = server->workers[0];
   atexit (end_server);
   return 0;
+}
+
+/* Does the engine have anything of it? */
+static bool
+is_busy (void)
+{
+  for (unsigned i = 0; i < NR_DISKS; i++)
+    if (worker->shares[i].nr_busy > 0)
+      return true;
+  return false;
+}
+
+/* Nothing is due to happen before the client does something: it has done all
+ * that it can do if HAS_MOVED is false for a while. */
+#define MAX_IDLE_TURNS 4
+
+static void
+turn (bool has_moved)
+{
+  static unsigned nr_idle;
+
+  nr_idle = has_moved || is_busy () ? 0 : nr_idle + 1;
+  require (nr_idle <= MAX_IDLE_TURNS);
+  is_in_server = true;
+  worker_turn (worker, !has_moved && is_busy ());
+  is_in_server = false;
 }
 
 /* ---- what is sent ---- */
@@ -457,64 +488,80 @@ check_heard (enum handshake handshake)
 
 /* ---- the connection ---- */
 
-/* False: the server has closed. */
+#define MAX_PIECES 256u
+
+struct talk {
+  int fd;
+  size_t nr_sent, piece_bytes;
+  bool sends, is_deaf, is_over;
+};
+
+/* True if it moves. */
 static bool
-send_some (int fd, size_t *at, size_t piece_bytes)
+send_some (struct talk *talk)
 {
-  size_t nr = client.nr_sent - *at;
+  size_t nr = client.nr_sent - talk->nr_sent;
   ssize_t r;
 
-  if (nr > piece_bytes)
-    nr = piece_bytes;
-  r = send (fd, client.sent + *at, nr, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (nr > talk->piece_bytes)
+    nr = talk->piece_bytes;
+  r = send (talk->fd, client.sent + talk->nr_sent, nr,
+            MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (r < 0 && errno != EAGAIN)
+    talk->sends = false; /* what was answered is still to be heard */
   if (r > 0)
-    *at += (size_t)r;
-  return r >= 0 || errno == EAGAIN;
+    talk->nr_sent += (size_t)r;
+  return r > 0;
 }
 
 static bool
-hear_some (int fd)
+hear_some (struct talk *talk)
 {
-  ssize_t r = recv (fd, client.heard + client.nr_heard,
+  ssize_t r = recv (talk->fd, client.heard + client.nr_heard,
                     sizeof client.heard - client.nr_heard, MSG_DONTWAIT);
 
   if (r > 0)
     client.nr_heard += (size_t)r;
   require (client.nr_heard < sizeof client.heard);
-  return r > 0 || (r < 0 && errno == EAGAIN);
+  if (r == 0 || (r < 0 && errno != EAGAIN))
+    talk->is_over = true;
+  return r != -1 || errno != EAGAIN;
 }
 
 /* Until the server closes, or it is our turn to. */
 static void
-talk (int fd, unsigned mode)
+talk_to_server (int fd, unsigned mode)
 {
-  size_t piece_bytes
+  struct talk talk = { .fd = fd, .sends = true };
+
+  talk.piece_bytes
       = mode & MODE_PIECES ? (size_t)1 << (mode & MODE_PIECES) : SIZE_MAX;
-  bool is_deaf = (mode & (MODE_DEAF | MODE_GONE)) != 0;
-  bool sends = true;
-  size_t at = 0;
-
+  /* Not for ever, if there is much to be sent. */
+  if (talk.piece_bytes < client.nr_sent / MAX_PIECES)
+    talk.piece_bytes = client.nr_sent / MAX_PIECES;
+  talk.is_deaf = (mode & (MODE_DEAF | MODE_GONE)) != 0;
   for (;;) {
-    struct pollfd pollfd = { .fd = fd };
+    bool has_moved = false;
 
-    if (sends && at == client.nr_sent) {
-      if (mode & MODE_GONE)
-        return;
-      shutdown (fd, SHUT_WR);
-      sends = is_deaf = false;
-    }
-    pollfd.events = (short)((sends ? POLLOUT : 0) | (is_deaf ? 0 : POLLIN));
+    if (talk.sends && talk.nr_sent < client.nr_sent)
+      has_moved = send_some (&talk);
     /* Who does not listen gets stuck when the server has to stop reading. */
-    if (poll (&pollfd, 1, is_deaf ? 0 : -1) == 0) {
+    if (!has_moved || !talk.sends) {
       if (mode & MODE_GONE)
         return;
-      is_deaf = false;
-      continue;
+      has_moved |= talk.is_deaf;
+      talk.is_deaf = false;
     }
-    if ((pollfd.revents & POLLOUT) && !send_some (fd, &at, piece_bytes))
-      sends = false; /* what was answered is still to be heard */
-    if ((pollfd.revents & (POLLIN | POLLHUP)) && !hear_some (fd))
+    if (talk.sends && talk.nr_sent == client.nr_sent) {
+      shutdown (fd, SHUT_WR);
+      talk.sends = talk.is_deaf = false;
+      has_moved = true;
+    }
+    if (!talk.is_deaf)
+      has_moved |= hear_some (&talk);
+    if (talk.is_over)
       return;
+    turn (has_moved);
   }
 }
 
@@ -522,14 +569,12 @@ talk (int fd, unsigned mode)
 static void
 check_nothing_is_left (void)
 {
-  const struct worker *worker = server->workers[0];
-
   while (server_nr_connections (server) > 0)
-    sched_yield ();
+    turn (false);
   require (worker->buffers.used_bytes == 0);
   require (TAILQ_EMPTY (&worker->waiting) && !worker->buffers.has_queue);
-  for (unsigned i = 0; i < NR_DISKS; i++)
-    require (worker->shares[i].nr_busy == 0);
+  require (TAILQ_EMPTY (&worker->ready) && worker->nr_polled == 0);
+  require (!is_busy ());
 }
 
 static void
@@ -538,8 +583,10 @@ connect_and_talk (unsigned mode)
   int fds[2];
 
   require (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  is_in_server = true;
   server_add_connection (server, fds[0], "fuzzer");
-  talk (fds[1], mode);
+  is_in_server = false;
+  talk_to_server (fds[1], mode);
   close (fds[1]);
   check_nothing_is_left ();
 }
