@@ -54,6 +54,8 @@ free_some (struct buffer_pool *pool, unsigned size, unsigned nr)
     pool->free_bytes -= size_bytes (size);
     free (buffer);
   }
+  if (pool->sizes[size].nr_free < pool->sizes[size].fewest_free)
+    pool->sizes[size].fewest_free = pool->sizes[size].nr_free;
 }
 
 void
