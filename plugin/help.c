@@ -25,7 +25,7 @@ print_help (char *buf, size_t buf_bytes)
   buf[0] = '\0';
   if (out == NULL)
     return; /* no memory for a FILE: --help without keys, and no harm else */
-  help_print_keys (out);
+  help_print_keys (out, NULL);
   fclose (out);
   assert (strlen (buf) < buf_bytes - 1); /* else the buffer is too small */
 }

@@ -51,18 +51,27 @@ print_synopsis (FILE *out, const struct blkmq_driver *owner,
   return width + fprintf (out, ">");
 }
 
+struct help {
+  FILE *out;
+  const struct help_default *own;
+};
+
 static int
 print_key_help (const struct blkmq_driver *owner, const struct blkmq_key *key,
                 void *opaque)
 {
-  FILE *out = opaque;
+  const struct help *help = opaque;
+  const char *default_value = key->default_value;
+  FILE *out = help->out;
   int width = print_synopsis (out, owner, key);
 
+  if (help->own != NULL && strcmp (help->own->key, key->name) == 0)
+    default_value = help->own->value;
   fprintf (out, "%*s%s", width < 28 ? 28 - width : 1, "", key->help);
   if (key->required)
     fprintf (out, " (required)");
-  if (key->default_value != NULL)
-    fprintf (out, " (default %s)", key->default_value);
+  if (default_value != NULL)
+    fprintf (out, " (default %s)", default_value);
   if (owner != NULL)
     fprintf (out, " (driver=%s)", owner->name);
   fprintf (out, "\n");
@@ -70,9 +79,11 @@ print_key_help (const struct blkmq_driver *owner, const struct blkmq_key *key,
 }
 
 void
-help_print_keys (FILE *out)
+help_print_keys (FILE *out, const struct help_default *own)
 {
-  front_for_each_key (print_key_help, out);
+  struct help help = { out, own };
+
+  front_for_each_key (print_key_help, &help);
 }
 
 const char *

@@ -10,8 +10,14 @@
 
 #include "blkmq.h"
 
-/* A line a key. */
-void help_print_keys (FILE *out);
+/* What a server has in the place of a key's default: front/exports.h. */
+struct help_default {
+  const char *key;
+  const char *value; /* in words */
+};
+
+/* A line a key.  OWN: a default of the server's, or NULL. */
+void help_print_keys (FILE *out, const struct help_default *own);
 
 /* "size", "time", ... */
 const char *help_type_name (enum blkmq_key_type type);

@@ -28,6 +28,7 @@
 
 #define MAX_TIMEOUT_MS (24 * 3600 * 1000)
 #define REQUEST_UNIT_BYTES (UINT64_C (64) << 10)
+#define MIN_BUFFERS_BYTES (UINT64_C (1) << 20) /* of a thread */
 
 enum {
   OPT_UNIX,
@@ -114,7 +115,7 @@ static const struct {
                .type = BLKMQ_KEY_SIZE,
                .unit = "bytes",
                .min = REQUEST_UNIT_BYTES,
-               .max = UINT64_C (1) << 30,
+               .max = UINT64_C (32) << 20,
                .help = "longest read or write" },
   },
   [OPT_MAX_BUFFERS] = {
@@ -186,7 +187,10 @@ default_threads (void)
 static uint64_t
 least_buffers (const struct values *values)
 {
-  return 2 * values->numbers[OPT_MAX_REQUEST] * values->numbers[OPT_THREADS];
+  uint64_t bytes = 2 * values->numbers[OPT_MAX_REQUEST];
+
+  return (bytes > MIN_BUFFERS_BYTES ? bytes : MIN_BUFFERS_BYTES)
+         * values->numbers[OPT_THREADS];
 }
 
 static void
@@ -248,6 +252,8 @@ print_number (const struct blkmq_key *key, uint64_t number)
 static void
 print_help (void)
 {
+  static const struct help_default queues
+      = { "submit_queues", "the number of threads" };
   struct values values;
 
   set_defaults (&values);
@@ -271,9 +277,8 @@ print_help (void)
   puts ("  --help, --version\n"
         "\n"
         "A TIME of 0 is none.  Keys:\n");
-  help_print_keys (stdout);
+  help_print_keys (stdout, &queues);
   puts ("\n"
-        "submit_queues is the number of threads, unless it is given.\n"
         "Exit status: 0 told to end, 1 failed, 2 wrong usage; with --run that "
         "of\nthe command.  blkmqd(8) has examples.");
 }
@@ -355,8 +360,8 @@ check_limits (struct values *values)
     return OPTIONS_SERVE;
   if (values->given[OPT_MAX_BUFFERS]) {
     log_error ("--max-buffers=%" PRIu64 ": too small; must be at least %" PRIu64
-               ", two of the longest requests (--max-request) for each of "
-               "%" PRIu64 " threads",
+               ", two of the longest requests (--max-request), or 1M if they "
+               "are shorter, for each of %" PRIu64 " threads",
                numbers[OPT_MAX_BUFFERS], least_buffers (values),
                numbers[OPT_THREADS]);
     return OPTIONS_WRONG;

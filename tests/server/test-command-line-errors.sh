@@ -45,6 +45,10 @@ usage "--max-request=100000: must be a multiple of 64k" \
   --unix s 1G --max-request=100000
 usage "--max-buffers=2097152: too small; must be at least 8388608" \
   --unix s 1G --max-request 1M --max-buffers 2M --threads 4
+usage "--max-request=64M: must be a size from 65536 to 33554432" \
+  --unix s 1G --max-request=64M
+usage "--max-buffers=1048576: too small; must be at least 2097152" \
+  --unix s 1G --max-request 64k --max-buffers 1M --threads 2
 for address in host host: :x :-1 :65536 '[::1' '[]:1' '::1:1' '[::1]1' ''; do
   usage "--tcp=$address: " --tcp "$address" 1G
 done

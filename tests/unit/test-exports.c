@@ -806,7 +806,7 @@ START_TEST (test_help_lists_the_front_ends_keys)
   FILE *out = open_memstream (&text, &bytes);
 
   ck_assert_ptr_nonnull (out);
-  help_print_keys (out);
+  help_print_keys (out, NULL);
   fclose (out);
   for (unsigned i = 0; i < NR_FRONT_KEYS; i++) {
     char name[64];
