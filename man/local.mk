@@ -8,6 +8,7 @@ man_pods = \
 	man/blkmq-layers.pod \
 	man/blkmq-lifetime.pod \
 	man/blkmqctl.pod \
+	man/blkmqd.pod \
 	man/libblkmq.pod \
 	man/nbdkit-blkmq-plugin.pod
 EXTRA_DIST += $(man_pods)
@@ -21,6 +22,7 @@ man_MANS += \
 	man/blkmq-layers.7 \
 	man/blkmq-lifetime.7 \
 	man/blkmqctl.1 \
+	man/blkmqd.8 \
 	man/libblkmq.3
 if PLUGIN
 man_MANS += man/nbdkit-blkmq-plugin.1
@@ -39,5 +41,7 @@ man/%.3: $(srcdir)/man/%.pod
 	$(call make_man,3)
 man/%.7: $(srcdir)/man/%.pod
 	$(call make_man,7)
+man/%.8: $(srcdir)/man/%.pod
+	$(call make_man,8)
 
 endif

@@ -505,6 +505,8 @@ blkmqd_tests = \
 	tests/server/test-defaults-and-log.sh \
 	tests/server/test-descriptors-run-out.sh \
 	tests/server/test-farewell.sh \
+	tests/server/test-man-examples.sh \
+	tests/server/test-man-options.sh \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
 	tests/server/test-tcp.sh \
