@@ -505,6 +505,8 @@ blkmqd_tests = \
 	tests/server/test-defaults-and-log.sh \
 	tests/server/test-descriptors-run-out.sh \
 	tests/server/test-farewell.sh \
+	tests/server/test-limits.sh \
+	tests/server/test-live-under-load.sh \
 	tests/server/test-man-examples.sh \
 	tests/server/test-man-options.sh \
 	tests/server/test-run.sh \
@@ -512,7 +514,7 @@ blkmqd_tests = \
 	tests/server/test-tcp.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
-EXTRA_DIST += tests/server/functions.sh
+EXTRA_DIST += tests/server/client.pl tests/server/functions.sh
 TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.

@@ -93,3 +93,31 @@ is_clean ()
     [ ! -e "$file" ] || fail "$file is left behind"
   done
 }
+
+# start_client [greeted]: client.pl, connected to the latest server.  Its words
+# go to descriptor 3, what it says to the file said.  Sets client.
+# shellcheck disable=SC2120 # not every test has it only greeted
+start_client ()
+{
+  rm -f words said
+  mkfifo words
+  perl "$top_srcdir/tests/server/client.pl" "$sock" "$@" <words >said 2>&1 &
+  client=$!
+  exec 3>words
+  wait_until grep -q here said || fail "no connection: $(cat said)"
+}
+
+# tell WORD...: and wait until the last one is done.
+tell ()
+{
+  printf '%s\n' "$@" >&3
+  wait_until grep -q -e "^${*: -1}$" said \
+    || fail "the client does not get to ${*: -1}: $(cat said)"
+}
+
+# The client ends, and nothing was wrong.
+end_client ()
+{
+  exec 3>&-
+  wait "$client" || fail "the client: $(cat said)"
+}
