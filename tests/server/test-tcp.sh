@@ -54,6 +54,17 @@ for address in "${addresses[@]}"; do
   stop_blkmqd
 done
 
+# ---- no other address ----
+
+# All of 127.0.0.0/8 is this machine.
+start_tcp 64M --tcp 127.0.0.1:0
+uri=$(cat "$out")
+serves "$uri"
+! nbdinfo --size "nbd://127.0.0.2:${uri##*:}" >other 2>&1 \
+  || fail "--tcp 127.0.0.1 is reached at 127.0.0.2"
+grep -q 'Connection refused' other || fail "127.0.0.2: $(cat other)"
+stop_blkmqd
+
 # ---- all addresses, at one port ----
 
 for host in '' '*'; do
