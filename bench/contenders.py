@@ -13,18 +13,38 @@ BUSY_POLL_US = 20  # blkmqd's default
 MAX_DEPTH = 128  # the deepest queue here, and the kernel client's
 
 
-def add_options(parser):
-    for option, path in (
-        ("blkmqd", "blkmqd"),
-        ("bare-loop", "bench/bare-loop"),
-        ("plugin", "nbdkit-blkmq-plugin.so"),
-    ):
+PROGRAMS = {
+    "blkmqd": "blkmqd",
+    "bare-loop": "bench/bare-loop",
+    "plugin": "nbdkit-blkmq-plugin.so",
+}
+
+
+def add_programs(parser, names):
+    for name in names:
         parser.add_argument(
-            f"--{option}",
+            f"--{name}",
             metavar="PATH",
-            default=settings.built(path),
+            default=settings.built(PROGRAMS[name]),
             help="(default: the one in build/)",
         )
+
+
+def check_programs(parser, options, names):
+    """Their absolute paths; the plugin may be None."""
+    if "plugin" in names and options.no_plugin:
+        options.plugin = None
+    for name in names:
+        option = name.replace("-", "_")
+        path = getattr(options, option)
+        if path:
+            setattr(options, option, os.path.abspath(path))
+        elif name != "plugin":
+            parser.error(f"{name} is not built")
+
+
+def add_options(parser):
+    add_programs(parser, PROGRAMS)
     for what in ("plugin", "qemu"):
         parser.add_argument(
             f"--no-{what}", action="store_true", help="leave it out"
@@ -33,14 +53,7 @@ def add_options(parser):
 
 def check_options(parser, options):
     options.qemu = not (options.no_qemu or options.quick)
-    if options.no_plugin:
-        options.plugin = None
-    for option in ("blkmqd", "bare_loop", "plugin"):
-        path = getattr(options, option)
-        if path:
-            setattr(options, option, os.path.abspath(path))
-        elif option != "plugin":
-            parser.error(f"{option.replace('_', '-')} is not built")
+    check_programs(parser, options, PROGRAMS)
 
 
 def bare(options, name, threads=1, busy_poll_us=BUSY_POLL_US, cpus=""):
