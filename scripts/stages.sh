@@ -218,7 +218,7 @@ stage_clang ()
 # afterwards what it was.
 quick_tests='tests/conformance/test-conformance tests/unit/test-config
              tests/nbd/test-multi-conn-flush tests/shell/test-info-flags.sh
-             tests/man/test-examples-run.sh'
+             tests/man/test-examples-run.sh bench/test-requirements'
 quick_tests=$(tr -s ' \n' ' ' <<<"$quick_tests")
 stage_distcheck ()
 {
