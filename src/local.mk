@@ -114,6 +114,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/drivers/store.h \
 	src/drivers/store-discard.c \
 	src/drivers/store-extents.c \
+	src/drivers/store-huge.c \
 	src/drivers/store-internal.h \
 	src/drivers/store-pages.c \
 	src/drivers/store-table.c \

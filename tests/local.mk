@@ -175,6 +175,7 @@ unit_tests = \
 	tests/unit/test-split \
 	tests/unit/test-stats \
 	tests/unit/test-store \
+	tests/unit/test-store-huge \
 	tests/unit/test-store-memory \
 	tests/unit/test-store-threads \
 	tests/unit/test-sync \
@@ -332,6 +333,8 @@ tests_unit_test_split_LDADD = $(harness_libs)
 tests_unit_test_store_SOURCES = tests/unit/test-store.c tests/unit/store-model.h
 tests_unit_test_store_CFLAGS = $(unit_cflags)
 tests_unit_test_store_LDADD = $(unit_libs)
+tests_unit_test_store_huge_CFLAGS = $(unit_cflags)
+tests_unit_test_store_huge_LDADD = $(unit_libs)
 tests_unit_test_store_memory_CFLAGS = $(unit_cflags)
 tests_unit_test_store_memory_LDADD = $(unit_libs)
 tests_unit_test_store_threads_CFLAGS = $(unit_cflags)

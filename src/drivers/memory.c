@@ -15,6 +15,11 @@
 #include "poll-list.h"
 #include "store.h"
 
+/* What was discarded from within it is not made a huge page at once: it costs
+ * as much as writing 2 MiB.
+ */
+#define SETTLE_MS 1000
+
 static const struct blkmq_key memory_keys[] = {
   {
       .name = "memory_limit",
@@ -24,6 +29,12 @@ static const struct blkmq_key memory_keys[] = {
       .min = 0,
       .max = INT64_MAX,
       .help = "most memory for data, 0 for no limit",
+  },
+  {
+      .name = "hugepages",
+      .type = BLKMQ_KEY_BOOL,
+      .default_value = "0",
+      .help = "make huge pages of what is full, in the background",
   },
 };
 
@@ -55,6 +66,15 @@ memory_open (const struct blkmq_config *config, uint64_t seed,
                 " bytes",
                 limits->size_bytes);
     return -err;
+  }
+
+  if (blkmq_config_number (config, "hugepages")
+      && store_use_huge_pages (store, SETTLE_MS) < 0) {
+    store_free (store);
+    if (error != NULL)
+      snprintf (error->message, sizeof error->message,
+                "driver=memory hugepages=1: no memory");
+    return -ENOMEM;
   }
 
   /* One call takes a range of any length. */

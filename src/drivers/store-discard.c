@@ -37,8 +37,8 @@ discard_in_chunk_locked (struct store *store, struct shard *shard,
     /* What lies between the first and the last was covered too. */
     first = (unsigned)__builtin_ctz (gone);
     nr_pages = 32 - (unsigned)__builtin_clz (gone) - first;
-    store_release_pages (chunk->data + first * STORE_PAGE_BYTES,
-                         nr_pages * STORE_PAGE_BYTES);
+    store_pool_release (&store->pool, chunk->data + first * STORE_PAGE_BYTES,
+                        nr_pages * STORE_PAGE_BYTES);
     chunk->key &= ~(uint64_t)gone;
     store_unreserve_pages (store, nr_bits (gone));
   }

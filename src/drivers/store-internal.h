@@ -8,11 +8,12 @@
  *   store-table.c    the hash table of one shard
  *   store-extents.c  reporting what is present
  *   store-pages.c    memory: slots for chunks, and giving pages back
+ *   store-huge.c     huge pages, where all of one is present
  *
  * Locks, in the order in which they may be taken:
  *
  *   1. struct shard.lock   at most one of them by one thread
- *   2. struct pool.lock
+ *   2. struct pool.lock, struct huge.busy or struct huge.lock: one of them
  *
  * A page that is not present never holds anything but zeros: the kernel gives
  * zeroed frames, and whoever makes a page absent takes its frame away.
@@ -56,17 +57,51 @@ struct shard {
   uint64_t nr_changes; /* entries may have moved if this did */
 };
 
-/* A stretch of mapped memory. */
+/* What may become a huge page; aligned. */
+#define PIECE_BYTES ((size_t)2 << 20)
+
+/* The word of a piece: a bit for each slot all of whose pages are present, */
+#define PIECE_FULL UINT64_C (0xffffffff)
+/* it was so when the thread last came by, */
+#define PIECE_RIPE (UINT64_C (1) << 32)
+/* the thread has tried since the last discard, */
+#define PIECE_TRIED (UINT64_C (1) << 33)
+/* the thread is at it, with huge.busy held, */
+#define PIECE_BUSY (UINT64_C (1) << 34)
+/* and it is one huge page, or parts of one if it was not tried since. */
+#define PIECE_HUGE (UINT64_C (1) << 35)
+
+/* A stretch of mapped memory.  Set before it is linked, and then for good. */
 struct region {
   struct region *next;
   uint8_t *base;
   size_t bytes;
+  _Atomic uint64_t *pieces; /* one for each whole one; see store-huge.c */
+  size_t nr_pieces;
+};
+
+/* Huge pages, and the thread that makes them. */
+struct huge {
+  struct store *store;
+  unsigned settle_ms;       /* 0: no thread; a test makes the passes */
+  pthread_mutex_t busy;     /* held while one is made */
+  _Atomic bool is_refused;  /* the kernel cannot */
+  _Atomic bool has_work;    /* a pass may find something */
+  _Atomic bool is_stopping; /* lock, to set it */
+  bool has_made_one;        /* the thread's own */
+
+  pthread_mutex_t lock; /* protects all that follows */
+  pthread_cond_t wake;
+  pthread_t thread;
+  bool has_thread;
 };
 
 /* Memory for chunk data, in slots of CHUNK_BYTES. */
 struct pool {
-  pthread_mutex_t lock;   /* protects all that follows */
-  struct region *regions; /* all that was mapped, for the end */
+  struct huge *huge; /* NULL: small pages.  Constant once the store is used */
+
+  pthread_mutex_t lock;              /* protects all that follows */
+  _Atomic (struct region *) regions; /* all that was mapped; lock, to add */
   uint64_t mapped_bytes;
   uint8_t *fresh; /* of the last region: what was never used */
   uint8_t *fresh_end;
@@ -264,6 +299,32 @@ void store_populate_pages (uint8_t *data, unsigned pages);
 
 /* Zero whole pages that nobody else uses, and give their memory back. */
 void store_release_pages (uint8_t *data, size_t bytes);
+
+/* The same for a part of a slot, or for slots side by side. */
+void store_pool_release (struct pool *pool, uint8_t *data, size_t bytes);
+
+/* store-huge.c: nothing but exit and region with POOL->huge NULL */
+
+void store_huge_exit (struct huge *huge);
+
+/* REGION is new. */
+void store_huge_region (struct pool *pool, struct region *region);
+
+/* Under the lock of the shard that has the chunk at DATA, a slot: all its pages
+ * are present now.
+ */
+void store_huge_is_full (struct pool *pool, const uint8_t *data);
+
+/* store_release_pages for a part of a slot, under the lock of the shard that
+ * has it, or for slots that no shard has.
+ */
+void store_huge_release (struct pool *pool, uint8_t *data, size_t bytes);
+
+/* Visit all pieces: make huge pages of those that were full at the last pass
+ * already, and cut up those that are not any more.  One thread.  True if
+ * another pass may find more.
+ */
+bool store_huge_pass (struct store *store);
 
 /* store.c */
 

@@ -60,31 +60,48 @@ store_pool_init (struct pool *pool)
 void
 store_pool_exit (struct pool *pool)
 {
+  store_huge_exit (pool->huge);
+
   /* The next owner of these addresses knows nothing of our poison. */
   for (size_t i = 0; i < pool->nr_free_slots; i++)
     UNPOISON (pool->free_slots[i]);
   free (pool->free_slots);
 
-  while (pool->regions != NULL) {
-    struct region *region = pool->regions;
-
-    pool->regions = region->next;
+  for (struct region *region = pool->regions, *next; region != NULL;
+       region = next) {
+    next = region->next;
     munmap (region->base, region->bytes);
+    free (region->pieces);
     free (region);
   }
   pthread_mutex_destroy (&pool->lock);
 }
 
+/* Aligned to ALIGN, 1 for any. */
 static uint8_t *
-map_region (uint64_t bytes)
+map_region (uint64_t bytes, size_t align)
 {
-  void *base;
+  uint64_t mapped_bytes = bytes + align - 1;
+  uint8_t *base;
+  size_t before;
 
-  if (bytes > SIZE_MAX || !alloc_allowed ())
+  if (mapped_bytes > SIZE_MAX || !alloc_allowed ())
     return NULL;
-  base = mmap (NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
+  mapped_bytes
+      = (mapped_bytes + CHUNK_BYTES - 1) & ~(uint64_t)(CHUNK_BYTES - 1);
+  base = mmap (NULL, (size_t)mapped_bytes, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return base == MAP_FAILED ? NULL : base;
+  if (base == MAP_FAILED)
+    return NULL;
+
+  before = -(uintptr_t)base & (align - 1);
+  if (before > 0)
+    munmap (base, before);
+  base += before;
+  mapped_bytes -= before;
+  if (mapped_bytes > bytes)
+    munmap (base + bytes, (size_t)(mapped_bytes - bytes));
+  return base;
 }
 
 static int
@@ -93,6 +110,7 @@ add_region_locked (struct pool *pool)
   uint64_t bytes = pool->mapped_bytes / 4 & ~(uint64_t)(CHUNK_BYTES - 1);
   struct region *region;
   uint8_t **free_slots;
+  size_t align = 1;
 
   if (bytes < MIN_REGION_BYTES)
     bytes = MIN_REGION_BYTES;
@@ -103,7 +121,11 @@ add_region_locked (struct pool *pool)
   if (region == NULL)
     return -ENOMEM;
 
-  while ((region->base = map_region (bytes)) == NULL) {
+  if (pool->huge != NULL) {
+    bytes &= ~(uint64_t)(PIECE_BYTES - 1);
+    align = PIECE_BYTES;
+  }
+  while ((region->base = map_region (bytes, align)) == NULL) {
     bytes = bytes / 2 & ~(uint64_t)(CHUNK_BYTES - 1);
     if (bytes < LAST_REGION_BYTES)
       goto free_region;
@@ -127,8 +149,9 @@ add_region_locked (struct pool *pool)
   pool->mapped_bytes += bytes;
   pool->fresh = region->base;
   pool->fresh_end = pool->fresh + bytes;
+  store_huge_region (pool, region);
   region->next = pool->regions;
-  pool->regions = region;
+  atomic_store_explicit (&pool->regions, region, memory_order_release);
   return 0;
 
 unmap_region:
@@ -197,6 +220,15 @@ store_release_pages (uint8_t *data, size_t bytes)
   memset (data, 0, bytes);
 }
 
+void
+store_pool_release (struct pool *pool, uint8_t *data, size_t bytes)
+{
+  if (pool->huge != NULL)
+    store_huge_release (pool, data, bytes);
+  else
+    store_release_pages (data, bytes);
+}
+
 static int
 compare_slots (const void *a, const void *b)
 {
@@ -225,7 +257,8 @@ store_slot_batch_flush (struct store *store, struct slot_batch *batch)
          next < batch->nr_slots
          && batch->slots[next] == batch->slots[next - 1] + CHUNK_BYTES;)
       next++;
-    store_release_pages (batch->slots[i], (size_t)(next - i) * CHUNK_BYTES);
+    store_pool_release (pool, batch->slots[i],
+                        (size_t)(next - i) * CHUNK_BYTES);
   }
 
   /* Highest first, so that they are handed out again in ascending order. */

@@ -328,6 +328,9 @@ add_pages_locked (struct store *store, struct shard *shard, uint64_t hash,
     *chunk = store_table_insert_locked (store, shard, hash, index, data);
   }
   (*chunk)->key |= pages;
+  if (store->pool.huge != NULL && missing > 0
+      && chunk_present (*chunk) == (1u << CHUNK_PAGES) - 1)
+    store_huge_is_full (&store->pool, (*chunk)->data);
   *reserved -= from_reserved;
   return 0;
 

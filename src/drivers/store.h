@@ -37,6 +37,13 @@ struct store *store_alloc (uint64_t size_bytes, uint64_t limit_bytes,
                            uint64_t seed);
 void store_free (struct store *store);
 
+/* Have huge pages made of 2 MiB all of which is present and from which nothing
+ * was discarded for SETTLE_MS (0: never, but for tests), by a thread of the
+ * store's own.  Right after store_alloc.  Where the kernel cannot, pages stay
+ * small.  0 or -ENOMEM.
+ */
+int store_use_huge_pages (struct store *store, unsigned settle_ms);
+
 void store_read (struct store *store, void *buf, size_t bytes,
                  uint64_t offset_bytes);
 

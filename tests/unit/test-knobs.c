@@ -312,6 +312,7 @@ static const char *const own_keys[] = {
   "media_delay_zero",
   "fault",
   "memory_limit",
+  "hugepages",
   "export",
   "description",
   "control",
