@@ -277,4 +277,5 @@ clean_up ()
     rm "$file"
   done
 }
-trap 'clean_up >/dev/null 2>&1' EXIT
+# Not for a child that is ended before it is anything else: it has the trap yet.
+trap '[ "$BASHPID" != $$ ] || clean_up >/dev/null 2>&1' EXIT
