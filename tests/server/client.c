@@ -208,11 +208,11 @@ client_write (struct client *client, unsigned flags, uint64_t cookie,
 static uint8_t *
 room_for (struct client *client, uint32_t bytes)
 {
-  if (client->data_room < bytes) {
+  if (client->data == NULL || client->data_room < bytes) {
     free (client->data);
-    client->data = malloc (bytes);
+    client->data_room = bytes + 1;
+    client->data = malloc (client->data_room);
     require (client->data != NULL);
-    client->data_room = bytes;
   }
   /* What the server does not tell must not look right by chance. */
   memset (client->data, 0xdb, bytes);
