@@ -140,8 +140,10 @@ connection_say_farewell (struct connection *connection)
   if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof)
     connection->must_linger = true;
   connection->is_eof = true;
-  if (connection->phase != PHASE_CLOSED)
-    worker_make_ready (connection);
+  if (connection->phase == PHASE_CLOSED)
+    return;
+  worker_want_tick (connection->worker); /* it is read no more */
+  worker_make_ready (connection);
 }
 
 /* A socket that is closed with something unread is reset: its client, which may
@@ -370,7 +372,7 @@ is_half_way (const struct connection *connection)
 static bool
 is_unwatched (struct connection *connection)
 {
-  return connection->phase == PHASE_TRANSMISSION
+  return connection->phase != PHASE_NEGOTIATION
          && !ev_is_active (&connection->io);
 }
 
@@ -397,7 +399,8 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
     if (input_is_cut (connection))
       connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
     /* Over TCP who is gone looks like who has only said its last word. */
-    else if (input_has_ended (connection)
+    else if ((connection->phase == PHASE_FAREWELL
+              || input_has_ended (connection))
              && is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
       close_stalled (connection);
     return true;

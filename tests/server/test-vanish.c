@@ -127,13 +127,18 @@ END_TEST
 
 START_TEST (test_client_vanishes_while_the_server_drains)
 {
-  struct client client;
+  struct client client, idle;
 
+  rig.options.nr_threads = 1;
   rig_start (&rig, "size=16M irqmode=timer completion_nsec=3600s");
   client_open (&client, &rig, 0);
+  client_open (&idle, &rig, 0);
   client_ask (&client, NBD_CMD_READ, 0, READ_COOKIE (4096, 1), 0, 4096);
   await (rig_nr_in_engine (&rig) == 1);
   rig_drain (&rig);
+  /* It comes after the other one. */
+  require (client_is_closed (&idle));
+  client_close (&idle);
   client_close (&client);
   rig_end (&rig);
 }
