@@ -7,6 +7,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ output_add (struct connection *connection, uint8_t *base, uint32_t bytes,
 {
   struct out *out;
 
+  assert (connection->phase != PHASE_CLOSED);
   if (!connection->is_running)
     worker_make_ready (connection);
   connection->out_bytes += bytes;

@@ -155,8 +155,8 @@ reply_sparse_read (struct command *command)
     } else {
       reply_put_chunk (head, command->cookie, flags, NBD_REPLY_TYPE_OFFSET_DATA,
                        OFFSET_BYTES + bytes);
-      output_add (connection, head, NBD_CHUNK_BYTES + OFFSET_BYTES, heads);
-      output_add (connection, data, bytes, command->reply_buffer);
+      if (output_add (connection, head, NBD_CHUNK_BYTES + OFFSET_BYTES, heads))
+        output_add (connection, data, bytes, command->reply_buffer);
     }
     if (connection->phase == PHASE_CLOSED)
       break;
