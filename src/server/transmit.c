@@ -47,9 +47,11 @@ release (struct command *command)
 static void
 command_ended (struct command *command)
 {
-  command->is_ended = true;
   if (command->connection->phase != PHASE_CLOSED)
     reply_to_command (command);
+  /* Not before: an answer for which there is no memory closes the connection,
+   * and the abort may give this one back in there. */
+  command->is_ended = true;
   if (command->is_given_back)
     release (command);
 }
