@@ -92,12 +92,9 @@ connection_close (struct connection *connection, enum log_level level,
     va_end (args);
     log_line (level, "%s: %s", connection->name, text);
   }
-  /* The abort may end commands in here, one after the other. */
-  connection->is_closing = true;
   end_connection (connection);
-  connection->is_closing = false;
   if (connection->nr_commands == 0 && !connection->is_running)
-    free_connection (connection);
+    worker_make_ready (connection);
 }
 
 void
@@ -122,12 +119,10 @@ connection_put_command (struct connection *connection)
       TAILQ_REMOVE (&connection->worker->polled, connection, polled_link);
     }
   }
-  if (connection->is_running || connection->is_closing)
+  if (connection->is_running)
     return;
-  if (connection->phase != PHASE_CLOSED)
+  if (connection->phase != PHASE_CLOSED || connection->nr_commands == 0)
     worker_make_ready (connection);
-  else if (connection->nr_commands == 0)
-    free_connection (connection);
 }
 
 void

@@ -97,7 +97,6 @@ struct worker {
   _Atomic bool must_drain, must_abort, must_stop;
   _Atomic unsigned nr_connections; /* newcomers included */
 
-  ev_prepare before_sleep;
   ev_timer tick; /* looks at limits in time and frees memory; runs while there
                   * is anything of that kind */
   bool is_draining;
@@ -164,8 +163,6 @@ struct connection {
   enum connection_phase phase;
   bool is_ready, is_waiting; /* on the worker's lists */
   bool is_running;           /* connection_run is under way */
-  bool is_closing;           /* connection_close is */
-  bool is_busy;              /* counted in share->nr_busy */
   bool is_eof;               /* the client sends nothing more, or nothing more
                               * is read */
   bool must_linger;          /* the server ends, and not the client */
@@ -217,9 +214,8 @@ void connection_poll (struct connection *connection);
 /* Read no more, answer what was read, let the client take its leave, close. */
 void connection_say_farewell (struct connection *connection);
 
-/* At once; a line is logged unless FORMAT is NULL.  CONNECTION is freed when
- * the engine has given back all: maybe in here, unless connection_run is under
- * way. */
+/* At once; a line is logged unless FORMAT is NULL.  CONNECTION is freed by
+ * connection_run, when the engine has given back all. */
 void connection_close (struct connection *connection, enum log_level level,
                        const char *format, ...)
     __attribute__ ((format (printf, 3, 4)));
