@@ -66,23 +66,17 @@ buffer_pool_exit (struct buffer_pool *pool)
     free_some (pool, i, pool->sizes[i].nr_free);
 }
 
-bool
-buffer_pool_is_full (const struct buffer_pool *pool, uint32_t bytes)
-{
-  unsigned size = size_of (bytes);
-
-  return size > 0 && pool->used_bytes + size_bytes (size) > pool->limit_bytes
-         && (pool->overdraft != NULL || pool->has_queue);
-}
-
 struct buffer *
-buffer_alloc (struct buffer_pool *pool, uint32_t bytes)
+buffer_alloc (struct buffer_pool *pool, uint32_t bytes, enum buffer_use use)
 {
+  struct buffer **overdraft
+      = use == BUFFER_FOR_INPUT ? &pool->input_overdraft : &pool->overdraft;
   unsigned size = size_of (bytes);
   struct buffer *buffer = pool->sizes[size].free;
 
   assert (size < NR_BUFFER_SIZES);
-  if (buffer_pool_is_full (pool, bytes)) {
+  if (size > 0 && pool->used_bytes + size_bytes (size) > pool->limit_bytes
+      && (*overdraft != NULL || pool->has_queue)) {
     errno = EAGAIN;
     return NULL;
   }
@@ -114,9 +108,24 @@ buffer_alloc (struct buffer_pool *pool, uint32_t bytes)
   if (size > 0) {
     pool->used_bytes += size_bytes (size);
     if (pool->used_bytes > pool->limit_bytes)
-      pool->overdraft = buffer;
+      *overdraft = buffer;
   }
   return buffer;
+}
+
+struct buffer *
+buffer_exchange (struct buffer_pool *pool, uint32_t bytes,
+                 const struct buffer *buffer)
+{
+  struct buffer *overdraft = pool->input_overdraft, *result;
+  bool is_given = buffer != NULL && buffer == overdraft && buffer->nr_refs == 1;
+
+  if (is_given)
+    pool->input_overdraft = NULL;
+  result = buffer_alloc (pool, bytes, BUFFER_FOR_INPUT);
+  if (result == NULL && is_given)
+    pool->input_overdraft = overdraft;
+  return result;
 }
 
 void
@@ -124,10 +133,14 @@ buffer_free (struct buffer *buffer)
 {
   struct buffer_pool *pool = buffer->pool;
 
-  if (buffer->size > 0)
+  if (buffer->size > 0) {
     pool->used_bytes -= size_bytes (buffer->size);
+    pool->has_come_back = true;
+  }
   if (buffer == pool->overdraft)
     pool->overdraft = NULL;
+  if (buffer == pool->input_overdraft)
+    pool->input_overdraft = NULL;
   buffer->next = pool->sizes[buffer->size].free;
   pool->sizes[buffer->size].free = buffer;
   pool->sizes[buffer->size].nr_free++;

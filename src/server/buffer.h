@@ -30,14 +30,25 @@ struct buffer {
   unsigned size;
 };
 
+enum buffer_use {
+  BUFFER_FOR_INPUT,
+  BUFFER_FOR_REPLY,
+};
+
+/* Two may be over the limit, one of each use, so that there is always somebody
+ * who can go on.  Memory of replies comes back by itself, when the engine and
+ * the client have done their part.  Memory of input comes back when its
+ * requests are taken, for which there must be memory for replies: so whoever
+ * waits with the overdraft of input in his hands is the first in the queue, and
+ * the first in the queue has the overdraft of replies. */
 struct buffer_pool {
   uint64_t limit_bytes;
   uint64_t used_bytes; /* of those that count: all but the smallest */
   uint64_t free_bytes;
-  /* One that is over the limit, or NULL: who is first in the queue has it, so
-   * that there is always somebody who can go on. */
-  struct buffer *overdraft;
-  bool has_queue; /* somebody waits, and it is not he who asks */
+  struct buffer *overdraft, *input_overdraft; /* or NULL */
+  bool has_queue;     /* somebody waits, and it is not he who asks */
+  bool has_come_back; /* a buffer that counts, since the first in the queue was
+                       * last seen to need more */
   struct {
     struct buffer *free; /* the last used first: its memory is still cached */
     unsigned nr_free, fewest_free;
@@ -53,10 +64,13 @@ void buffer_pool_exit (struct buffer_pool *pool);
  * one reference.  NULL with errno EAGAIN: over the limit, and what is in use
  * comes back; or ENOMEM.  The smallest size does not count, so that who needs
  * little never waits for who needs much.  */
-struct buffer *buffer_alloc (struct buffer_pool *pool, uint32_t bytes);
+struct buffer *buffer_alloc (struct buffer_pool *pool, uint32_t bytes,
+                             enum buffer_use use);
 
-/* Would it say EAGAIN? */
-bool buffer_pool_is_full (const struct buffer_pool *pool, uint32_t bytes);
+/* The same for input, from who has BUFFER so far and gives it back then: its
+ * overdraft, if it is one, may become the new one's. */
+struct buffer *buffer_exchange (struct buffer_pool *pool, uint32_t bytes,
+                                const struct buffer *buffer);
 
 /* Free the memory that was not needed since the last call.  True if there is
  * free memory left. */

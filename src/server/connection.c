@@ -67,7 +67,7 @@ end_connection (struct connection *connection)
   if (connection->is_waiting) {
     connection->is_waiting = false;
     TAILQ_REMOVE (&worker->waiting, connection, waiting_link);
-    worker->waited_at_bytes = UINT64_MAX; /* another one is first, maybe */
+    worker->buffers.has_come_back = true; /* another one is first, maybe */
     if (!worker->serves_waiting)
       worker->buffers.has_queue = !TAILQ_EMPTY (&worker->waiting);
   }
@@ -118,6 +118,9 @@ connection_put_command (struct connection *connection)
       connection->worker->nr_polled--;
       TAILQ_REMOVE (&connection->worker->polled, connection, polled_link);
     }
+    /* What is in the input may be moved now. */
+    if (connection->is_waiting)
+      connection->worker->buffers.has_come_back = true;
   }
   if (connection->is_running)
     return;
@@ -210,7 +213,9 @@ events_of (const struct connection *connection)
 static void
 give_up_buffers (struct connection *connection)
 {
-  if (connection->in != NULL && connection->in_start == connection->in_end) {
+  if (connection->in != NULL
+      && (connection->in_start == connection->in_end
+          || connection->phase == PHASE_FAREWELL)) {
     buffer_put (connection->in);
     connection->in = NULL;
     connection->in_start = connection->in_end = 0;
@@ -240,6 +245,22 @@ settle (struct connection *connection)
   watch (connection, events_of (connection));
 }
 
+/* Something is certain to happen after which it is run again: its client or the
+ * engine has to do something, or others have buffers. */
+static bool
+is_attended (struct connection *connection)
+{
+  const struct worker *worker = connection->worker;
+  const struct buffer_pool *buffers = &worker->buffers;
+
+  if (connection->is_ready || connection->nr_commands > 0
+      || ev_is_active (&connection->io))
+    return true;
+  return connection->is_waiting && !TAILQ_EMPTY (&worker->waiting)
+         && (buffers->has_queue || worker->serves_waiting)
+         && (buffers->has_come_back || buffers->used_bytes > 0);
+}
+
 void
 connection_run (struct connection *connection)
 {
@@ -263,6 +284,18 @@ connection_run (struct connection *connection)
   connection->is_running = false;
   if (connection->phase == PHASE_CLOSED && connection->nr_commands == 0)
     free_connection (connection);
+  else
+    assert (is_attended (connection));
+}
+
+void
+connection_resume (struct connection *connection)
+{
+  connection->is_running = true;
+  if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof
+      && !transmit_has_request (connection))
+    input_receive (connection);
+  connection_run (connection);
 }
 
 bool

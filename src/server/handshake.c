@@ -23,7 +23,8 @@ keep_rest (struct connection *connection, const uint8_t *rest, size_t nr)
 {
   if (nr == 0)
     return true;
-  connection->in = buffer_alloc (&connection->worker->buffers, (uint32_t)nr);
+  connection->in = buffer_alloc (&connection->worker->buffers, (uint32_t)nr,
+                                 BUFFER_FOR_INPUT);
   if (connection->in == NULL)
     return false;
   memcpy (connection->in->data, rest, nr);

@@ -44,9 +44,9 @@ make_in_room (struct connection *connection)
     return true;
 
   if (wanted < connection->in_size_bytes)
-    buffer = buffer_alloc (pool, connection->in_size_bytes);
+    buffer = buffer_exchange (pool, connection->in_size_bytes, in);
   if (buffer == NULL)
-    buffer = buffer_alloc (pool, wanted);
+    buffer = buffer_exchange (pool, wanted, in);
   if (buffer == NULL && errno == EAGAIN) {
     worker_wait_for_buffers (connection);
     return false;
@@ -143,7 +143,8 @@ input_shrink (struct connection *connection)
       || connection->in->size == 0 || here > BUFFER_MIN_BYTES
       || connection->in_wanted_bytes > BUFFER_MIN_BYTES)
     return;
-  buffer = buffer_alloc (&connection->worker->buffers, BUFFER_MIN_BYTES);
+  buffer = buffer_alloc (&connection->worker->buffers, BUFFER_MIN_BYTES,
+                         BUFFER_FOR_INPUT);
   if (buffer == NULL)
     return;
   memcpy (buffer->data, connection->in->data + connection->in_start, here);

@@ -82,8 +82,6 @@ struct worker {
   struct connections polled;  /* those that have something in flight that ends
                                * only when somebody polls */
   unsigned nr_polled;
-  uint64_t waited_at_bytes; /* buffers were used when the first one was
-                             * last seen to need more */
   bool serves_waiting;
   struct buffer_pool buffers;
   struct command *free_commands;
@@ -203,6 +201,9 @@ struct connection *connection_open (struct worker *worker, int fd,
 /* Do all that can be done now: take requests, submit, send; then wait for what
  * is missing.  May free CONNECTION. */
 void connection_run (struct connection *connection);
+
+/* The same, first taking input for which there were no buffers. */
+void connection_resume (struct connection *connection);
 
 /* Waits for nothing but its client's next request? */
 bool connection_is_at_rest (const struct connection *connection);

@@ -44,9 +44,10 @@ new_reply_buffer (struct connection *connection, uint32_t bytes)
       && connection->reply_size_bytes < MAX_SHARED_BYTES)
     connection->reply_size_bytes *= 2;
   if (bytes < connection->reply_size_bytes)
-    buffer = buffer_alloc (pool, connection->reply_size_bytes);
+    buffer
+        = buffer_alloc (pool, connection->reply_size_bytes, BUFFER_FOR_REPLY);
   if (buffer == NULL)
-    buffer = buffer_alloc (pool, bytes);
+    buffer = buffer_alloc (pool, bytes, BUFFER_FOR_REPLY);
   if (buffer == NULL)
     return false;
   if (connection->reply != NULL)

@@ -240,13 +240,12 @@ run_waiting (struct worker *worker)
   struct connection *connection;
 
   while ((connection = TAILQ_FIRST (&worker->waiting)) != NULL
-         && worker->buffers.used_bytes < worker->waited_at_bytes) {
+         && worker->buffers.has_come_back) {
     TAILQ_REMOVE (&worker->waiting, connection, waiting_link);
     connection->is_waiting = false;
-    worker->waited_at_bytes = UINT64_MAX;
     worker->serves_waiting = true;
     worker->buffers.has_queue = false;
-    connection_run (connection);
+    connection_resume (connection);
     worker->serves_waiting = false;
     worker->buffers.has_queue = !TAILQ_EMPTY (&worker->waiting);
   }
@@ -256,18 +255,27 @@ void
 worker_wait_for_buffers (struct connection *connection)
 {
   struct worker *worker = connection->worker;
+  struct buffer_pool *pool = &worker->buffers;
 
   if (connection->is_waiting)
     return;
   connection->is_waiting = true;
-  /* Who was served and has not had enough keeps his place. */
-  if (worker->serves_waiting)
+  if (worker->serves_waiting) {
+    /* Who was served and has not had enough keeps his place. */
     TAILQ_INSERT_HEAD (&worker->waiting, connection, waiting_link);
-  else
+    pool->has_come_back = false;
+  } else if (TAILQ_EMPTY (&worker->waiting)) {
+    TAILQ_INSERT_HEAD (&worker->waiting, connection, waiting_link);
+    pool->has_come_back = false;
+  } else if (connection->in != NULL
+             && connection->in == pool->input_overdraft) {
+    /* The others wait for this one, see buffer.h; and it has not asked as the
+     * first yet. */
+    TAILQ_INSERT_HEAD (&worker->waiting, connection, waiting_link);
+    pool->has_come_back = true;
+  } else
     TAILQ_INSERT_TAIL (&worker->waiting, connection, waiting_link);
-  if (TAILQ_FIRST (&worker->waiting) == connection)
-    worker->waited_at_bytes = worker->buffers.used_bytes;
-  worker->buffers.has_queue = true;
+  pool->has_queue = true;
 }
 
 /* ------------------------------------------------------------------------ */
