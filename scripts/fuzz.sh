@@ -6,8 +6,9 @@
 
 fuzz_targets=(negotiate transmit)
 
-# An input that takes longer hangs.
-fuzz_input_limit_s=60
+# An input takes some milliseconds.  One that takes longer than this, even on a
+# machine that is slow and busy, hangs.
+fuzz_input_limit_s=240
 
 # Not everything: libraries that are to be complete cannot be with clang's
 # sanitizers, which come with programs.
@@ -22,18 +23,31 @@ build_fuzz ()
 }
 
 # fuzz TARGET SECONDS: what it finds worth keeping is in
-# build-fuzz/found-TARGET, an input that fails in build-fuzz/fail-TARGET-...
-# libFuzzer draws and prints its seed, but threads meet as they like.
+# build-fuzz/found-TARGET, an input that fails in build-fuzz/fail-TARGET-...; of
+# the corpus in the source it only reads.  libFuzzer draws and prints its seed.
 fuzz ()
 {
-  local target=$1 found=$top/build-fuzz/found-$1
+  local target=$1 found=$top/build-fuzz/found-$1 status=0
+  local program=$top/build-fuzz/tests/fuzz/fuzz-$1
   mkdir -p "$found"
-  foreground "${fixed_addresses[@]}" \
-    "$top/build-fuzz/tests/fuzz/fuzz-$target" \
+  touch "$top/build-fuzz/begun-$target"
+  foreground "${fixed_addresses[@]}" "$program" \
     -dict="$top/tests/fuzz/nbd.dict" -max_len=4096 -rss_limit_mb=2048 \
     -max_total_time="$2" -timeout="$fuzz_input_limit_s" -print_final_stats=1 \
     -artifact_prefix="$top/build-fuzz/fail-$target-" \
-    "$found" "$top/tests/fuzz/corpus-$target"
+    "$found" "$top/tests/fuzz/corpus-$target" || status=$?
+  ((status == 0)) || tell_finds "$target" "$program"
+  return "$status"
+}
+
+tell_finds ()
+{
+  local find
+  find "$top/build-fuzz" -maxdepth 1 -name "fail-$1-*" \
+    -newer "$top/build-fuzz/begun-$1" | while read -r find; do
+    say "Repeat it: ${fixed_addresses[*]} $(relative "$2") $(relative "$find")"
+    say 'If that passes it needs what came before: the same with -seed=, above.'
+  done
 }
 
 # ./dev fuzz [SECONDS]: as long as that for each target.
@@ -50,7 +64,7 @@ dev_fuzz ()
   return "$status"
 }
 
-# The target that has threads finds less in a second.
+# Two minutes of fuzzing, most of it where most can go wrong.
 stage_fuzz ()
 {
   build_fuzz
