@@ -402,8 +402,11 @@ rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 	$(harness_libs)
 
 rig_tests = \
+	tests/server/test-buffers \
 	tests/server/test-hostile \
 	tests/server/test-vanish
+tests_server_test_buffers_CFLAGS = $(unit_cflags)
+tests_server_test_buffers_LDADD = $(rig_libs)
 tests_server_test_hostile_CFLAGS = $(unit_cflags)
 tests_server_test_hostile_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
