@@ -177,13 +177,13 @@ is_busy (void)
 
 /* Nothing is due to happen before the client does something: it has done all
  * that it can do if HAS_MOVED is false for a while. */
-#define MAX_IDLE_TURNS 4
+#define MAX_IDLE_TURNS 8
+
+static unsigned nr_idle;
 
 static void
 turn (bool has_moved)
 {
-  static unsigned nr_idle;
-
   nr_idle = has_moved || is_busy () ? 0 : nr_idle + 1;
   require (nr_idle <= MAX_IDLE_TURNS);
   is_in_server = true;
@@ -583,6 +583,7 @@ connect_and_talk (unsigned mode)
   int fds[2];
 
   require (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  nr_idle = 0;
   is_in_server = true;
   server_add_connection (server, fds[0], "fuzzer");
   is_in_server = false;
