@@ -90,7 +90,9 @@ connection_close (struct connection *connection, enum log_level level,
     va_start (args, format);
     vsnprintf (text, sizeof text, format, args);
     va_end (args);
-    log_line (level, "%s: %s", connection->name, text);
+    log_line (level, "%s: %s%s", connection->name,
+              connection->export != NULL ? connection->export->prefix : "",
+              text);
   }
   end_connection (connection);
   if (connection->nr_commands == 0 && !connection->is_running)
@@ -184,6 +186,8 @@ watch (struct connection *connection, int events)
   if (events == (connection->io.events & (EV_READ | EV_WRITE))
       && (events == 0 || ev_is_active (&connection->io)))
     return;
+  if (events & ~connection->io.events & EV_WRITE)
+    connection->sent_s = ev_now (loop); /* it is the client's turn from now */
   ev_io_stop (loop, &connection->io);
   ev_io_modify (&connection->io, events);
   if (events != 0)
@@ -383,13 +387,15 @@ is_over (ev_tstamp since_s, ev_tstamp now_s, unsigned limit_ms)
 }
 
 /* It is the client's turn, half way through a request or an answer; or it has
- * left us alone with what it had asked for. */
+ * left us alone with what it had asked for.  (When the server ends, others know
+ * how long it waits for that.) */
 static bool
 is_half_way (const struct connection *connection)
 {
-  if (connection->nr_outs > 0 || connection->is_eof
-      || connection->phase == PHASE_FAREWELL)
+  if (connection->nr_outs > 0)
     return true;
+  if (connection->is_eof || connection->phase == PHASE_FAREWELL)
+    return !connection->must_linger;
   return !connection->is_waiting && !transmit_has_request (connection)
          && (connection->in_end > connection->in_start
              || connection->discard_bytes > 0);
@@ -429,6 +435,7 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
     /* Over TCP who is gone looks like who has only said its last word. */
     else if ((connection->phase == PHASE_FAREWELL
               || input_has_ended (connection))
+             && !connection->must_linger
              && is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
       close_stalled (connection);
     return true;
@@ -447,7 +454,10 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
     return true;
   }
   if (is_half_way (connection)) {
-    if (is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
+    /* Whoever reads nothing may send what he likes. */
+    if (is_over (connection->nr_outs > 0 ? connection->sent_s
+                                         : connection->moved_s,
+                 now_s, limits->stall_timeout_ms))
       close_stalled (connection);
     return limits->stall_timeout_ms > 0;
   }

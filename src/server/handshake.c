@@ -32,6 +32,21 @@ keep_rest (struct connection *connection, const uint8_t *rest, size_t nr)
   return true;
 }
 
+/* The hctxs of this thread, one after the other; or another's, if it has none.
+ */
+static unsigned
+next_hctx (struct worker *worker, struct blkmq_disk *disk)
+{
+  unsigned nr_workers = worker->server->nr_workers, nr_own;
+  struct blkmq_queues queues;
+
+  blkmq_disk_queues (disk, &queues);
+  if (worker->index >= queues.submit_queues)
+    return worker->index % queues.submit_queues;
+  nr_own = (queues.submit_queues - 1 - worker->index) / nr_workers + 1;
+  return worker->index + worker->next_hctx++ % nr_own * nr_workers;
+}
+
 static void
 begin_transmission (struct connection *connection)
 {
@@ -48,8 +63,10 @@ begin_transmission (struct connection *connection)
   for (unsigned i = 0; i < exports_nr (exports); i++)
     if (exports_at (exports, i) == connection->export)
       connection->share = &worker->shares[i];
-  connection->submitter = blkmq_submitter_alloc (
-      disk, worker->index % blkmq_disk_nr_hw_queues (disk));
+  connection->submitter
+      = blkmq_submitter_alloc (disk, next_hctx (worker, disk));
+  if (connection->submitter == NULL && errno == EINVAL) /* changed just now */
+    connection->submitter = blkmq_submitter_alloc (disk, BLKMQ_HCTX_ANY);
   if (connection->submitter == NULL) {
     connection_close (connection, LOG_LEVEL_WARNING,
                       "refused: no memory to serve it");

@@ -75,6 +75,7 @@ struct worker {
   pthread_t thread;
   struct ev_loop *loop;
   struct share *shares; /* one for each export */
+  unsigned next_hctx;   /* of the next connection, among those of the thread */
 
   struct connections connections;
   struct connections ready;   /* those that have something to do now */
@@ -189,8 +190,9 @@ struct connection {
   uint32_t outs_room, first_out, nr_outs;
   uint64_t out_bytes;
 
-  unsigned nr_commands; /* that the engine has not given back */
-  ev_tstamp opened_s, moved_s;
+  unsigned nr_commands;        /* that the engine has not given back */
+  ev_tstamp opened_s, moved_s; /* moved: sent or received */
+  ev_tstamp sent_s;            /* or found that the socket is full */
   char name[];
 };
 

@@ -130,7 +130,8 @@ output_send (struct connection *connection)
     nr = sendmsg (connection->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (nr > 0) {
       drop_sent (connection, (size_t)nr);
-      connection->moved_s = ev_now (connection->worker->loop);
+      connection->moved_s = connection->sent_s
+          = ev_now (connection->worker->loop);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK)
       return;
     else if (errno != EINTR) {

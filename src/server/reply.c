@@ -158,8 +158,9 @@ static void __attribute__ ((cold)) reply_failure (struct command *command)
   /* This one is for fast zeroes alone. */
   if (error == NBD_ENOTSUP && !(command->flags & NBD_CMD_FLAG_FAST_ZERO))
     error = NBD_EINVAL;
-  log_debug ("%s: %s of %" PRIu32 " bytes at offset %" PRIu64 ": %s",
-             connection->name, blkmq_op_name (command->io.op), command->bytes,
+  log_debug ("%s: %s%s of %" PRIu32 " bytes at offset %" PRIu64 ": %s",
+             connection->name, connection->export->prefix,
+             blkmq_op_name (command->io.op), command->bytes,
              command->offset_bytes, why);
   reply_error (connection, command->cookie, command->type, error, why);
 }

@@ -157,10 +157,10 @@ static enum taken
 take_refused (struct connection *connection, const struct request *request,
               uint32_t error, const char *text)
 {
-  log_debug ("%s: command %u of %" PRIu32 " bytes at offset %" PRIu64
+  log_debug ("%s: %scommand %u of %" PRIu32 " bytes at offset %" PRIu64
              " refused: %s",
-             connection->name, request->type, request->bytes,
-             request->offset_bytes, text);
+             connection->name, connection->export->prefix, request->type,
+             request->bytes, request->offset_bytes, text);
   consume (connection, NBD_REQUEST_BYTES);
   if (request->type == NBD_CMD_WRITE)
     connection->discard_bytes = request->bytes;
