@@ -252,7 +252,7 @@ cache_take_segments (struct blkmq_segments *it, uint64_t bytes,
 
 /* ---- looking ---- */
 
-/* The same within one page. */
+/* The same within one page.  Extents are asked for from any byte to any. */
 static uint64_t
 run_in_page (struct cache *cache, uint64_t number, uint64_t offset_bytes,
              uint64_t end_bytes, bool *is_cached, struct blkmq_segments *copy)
@@ -261,7 +261,7 @@ run_in_page (struct cache *cache, uint64_t number, uint64_t offset_bytes,
   block_mask wanted = cache_blocks (cache, number, offset_bytes, end_bytes);
   block_mask first = wanted & (block_mask)-wanted, there = 0;
   struct cache_page *page;
-  uint64_t bytes;
+  uint64_t run_end_bytes, bytes;
 
   pthread_mutex_lock (&shard->lock);
   page = cache_find_locked (cache, shard, number);
@@ -270,7 +270,10 @@ run_in_page (struct cache *cache, uint64_t number, uint64_t offset_bytes,
   *is_cached = there & first;
   wanted = cache_first_run (*is_cached ? wanted & there
                                        : wanted & (block_mask)~there);
-  bytes = cache_blocks_bytes (cache, number, wanted);
+  run_end_bytes = cache_blocks_begin (cache, number, wanted)
+                  + cache_blocks_bytes (cache, number, wanted);
+  bytes
+      = (run_end_bytes < end_bytes ? run_end_bytes : end_bytes) - offset_bytes;
   if (*is_cached && copy != NULL)
     cache_copy_in (
         copy, cache_page_data (cache, page) + offset_bytes % cache->page_bytes,

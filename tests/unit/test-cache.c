@@ -775,6 +775,50 @@ START_TEST (test_extents_show_what_is_cached_as_data)
 }
 END_TEST
 
+static int
+add_extent (uint64_t offset_bytes, uint64_t bytes, unsigned type, void *opaque)
+{
+  char *text = opaque;
+
+  snprintf (text + strlen (text), 60, "%u+%u%c ", (unsigned)offset_bytes,
+            (unsigned)bytes, type == 0 ? 'd' : 'h');
+  return 0;
+}
+
+START_TEST (test_extents_are_clipped_to_any_byte)
+{
+  static const struct {
+    uint64_t offset_bytes, bytes;
+    const char *text;
+  } ranges[] = {
+    { 8191, 2, "8191+1h 8192+1d " },
+    { 8193, 511, "8193+511d " },
+    { 8193, 1, "8193+1d " },
+    { 8193, 4096, "8193+4095d 12288+1h " },
+    { 12287, 513, "12287+1d 12288+512h " },
+    { 12289, 300, "12289+300h " },
+    { 1, 8191, "1+8191h " },
+    { 1, 8190, "1+8190h " },
+  };
+  struct bed *bed = bed_alloc ();
+  struct big_io b;
+
+  bed->script.driver = "memory";
+  bed_open (bed, "cache_size=1");
+  start_write (&b, bed, 16, 8, 'a', 0);
+  assert_ended (&b.t, BLKMQ_STS_OK);
+  for (unsigned i = 0; i < NR (ranges); i++) {
+    char text[200] = "";
+
+    ck_assert_int_eq (blkmq_disk_extents (bed->disk, ranges[i].offset_bytes,
+                                          ranges[i].bytes, add_extent, text),
+                      0);
+    ck_assert_str_eq (text, ranges[i].text);
+  }
+  bed_stop (bed);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ */
 /* Settings                                                                  */
 
@@ -870,6 +914,7 @@ main (void)
   tcase_add_test (tcase, test_queues_above_a_cache_do_not_become_polled);
   tcase_add_test (tcase, test_without_a_cache_nothing_is_volatile);
   tcase_add_test (tcase, test_extents_show_what_is_cached_as_data);
+  tcase_add_test (tcase, test_extents_are_clipped_to_any_byte);
   tcase_add_test (tcase, test_settings_reach_what_is_below);
 
   return harness_main (suite);
