@@ -404,11 +404,17 @@ rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 rig_tests = \
 	tests/server/test-buffers \
 	tests/server/test-hostile \
+	tests/server/test-promises \
+	tests/server/test-replies \
 	tests/server/test-vanish
 tests_server_test_buffers_CFLAGS = $(unit_cflags)
 tests_server_test_buffers_LDADD = $(rig_libs)
 tests_server_test_hostile_CFLAGS = $(unit_cflags)
 tests_server_test_hostile_LDADD = $(rig_libs)
+tests_server_test_promises_CFLAGS = $(unit_cflags)
+tests_server_test_promises_LDADD = $(rig_libs)
+tests_server_test_replies_CFLAGS = $(unit_cflags)
+tests_server_test_replies_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
 tests_server_test_vanish_LDADD = $(rig_libs)
 

@@ -286,6 +286,11 @@ take_piece (struct client *client, struct answer *answer, unsigned type,
     answer->nr_data_chunks++;
   }
   answer->bytes += nr;
+  require (answer->nr_pieces < MAX_ANSWER_PIECES);
+  answer->pieces[answer->nr_pieces].offset_bytes = nbd_get64 (head);
+  answer->pieces[answer->nr_pieces].bytes = nr;
+  answer->pieces[answer->nr_pieces++].is_hole
+      = type == NBD_REPLY_TYPE_OFFSET_HOLE;
   return true;
 }
 
@@ -365,7 +370,7 @@ client_try_answer (struct client *client, struct answer *answer)
 
   answer->error = answer->bytes = 0;
   answer->nr_chunks = answer->nr_data_chunks = answer->nr_holes = 0;
-  answer->nr_extents = 0;
+  answer->nr_extents = answer->nr_pieces = 0;
   answer->text[0] = '\0';
   if (!client_receive (client, magic, sizeof magic))
     return false;

@@ -108,6 +108,7 @@ void client_write (struct client *client, unsigned flags, uint64_t cookie,
 #define READ_COOKIE(bytes, n) ((uint64_t)(bytes) << 32 | (n))
 
 #define MAX_ANSWER_EXTENTS 4096
+#define MAX_ANSWER_PIECES 64
 
 struct answer {
   uint64_t cookie;
@@ -116,6 +117,12 @@ struct answer {
   const uint8_t *data; /* of a read: the client's, until the next answer */
   uint32_t bytes;
   unsigned nr_chunks, nr_data_chunks, nr_holes;
+  struct {
+    uint64_t offset_bytes;
+    uint32_t bytes;
+    bool is_hole;
+  } pieces[MAX_ANSWER_PIECES]; /* the chunks of a read, where there are any */
+  unsigned nr_pieces;
   unsigned nr_extents;
   struct {
     uint32_t bytes, type;
