@@ -41,10 +41,13 @@ struct extent {
   unsigned type;
 };
 
-/* Neighbours of one type are one. */
+/* Neighbours of one type are one.  More than was asked for is not believed: the
+ * driver may be anybody's, and what lies behind a buffer is nobody's business.
+ */
 struct walk {
   struct extent *extents;
   unsigned nr, max;
+  uint32_t left_bytes; /* of the range */
 };
 
 /* 1: there is no room for it. */
@@ -53,14 +56,20 @@ add_extent (uint64_t offset_bytes, uint64_t bytes, unsigned type, void *opaque)
 {
   struct walk *walk = opaque;
 
+  if (bytes > walk->left_bytes)
+    bytes = walk->left_bytes;
+  if (bytes == 0)
+    return 0;
   if (walk->nr > 0 && walk->extents[walk->nr - 1].type == type) {
     walk->extents[walk->nr - 1].bytes += (uint32_t)bytes;
+    walk->left_bytes -= (uint32_t)bytes;
     return 0;
   }
   if (walk->nr == walk->max)
     return 1;
   walk->extents[walk->nr].bytes = (uint32_t)bytes;
   walk->extents[walk->nr++].type = type;
+  walk->left_bytes -= (uint32_t)bytes;
   return 0;
 }
 
@@ -69,8 +78,9 @@ reply_block_status (struct connection *connection, uint64_t cookie,
                     uint64_t offset_bytes, uint32_t bytes, bool only_one)
 {
   struct extent extents[MAX_STATUS_EXTENTS];
-  struct walk walk
-      = { .extents = extents, .max = only_one ? 1 : MAX_STATUS_EXTENTS };
+  struct walk walk = { .extents = extents,
+                       .max = only_one ? 1 : MAX_STATUS_EXTENTS,
+                       .left_bytes = bytes };
   struct buffer *buffer;
   uint32_t reply_bytes;
   uint8_t *base;
@@ -124,7 +134,9 @@ reply_sparse_read (struct command *command)
   struct connection *connection = command->connection;
   uint8_t *data = command->segment.iov_base;
   struct extent extents[MAX_READ_EXTENTS];
-  struct walk walk = { .extents = extents, .max = MAX_READ_EXTENTS };
+  struct walk walk = { .extents = extents,
+                       .max = MAX_READ_EXTENTS,
+                       .left_bytes = command->bytes };
   uint64_t offset_bytes = command->offset_bytes;
   struct buffer *heads;
   uint8_t *head;
@@ -135,7 +147,7 @@ reply_sparse_read (struct command *command)
     return false;
   r = blkmq_disk_extents (connection->export->disk, offset_bytes,
                           command->bytes, add_extent, &walk);
-  if (r != 0 || walk.nr == 0
+  if (r != 0 || walk.left_bytes > 0
       || (walk.nr == 1 && !(extents[0].type & BLKMQ_EXTENT_ZERO)))
     return false;
   head = reply_reserve (connection, walk.nr * PIECE_BYTES, &heads);
