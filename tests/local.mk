@@ -403,7 +403,9 @@ rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 
 rig_tests = \
 	tests/server/test-buffers \
+	tests/server/test-buffer-pool \
 	tests/server/test-hostile \
+	tests/server/test-large \
 	tests/server/test-promises \
 	tests/server/test-replies \
 	tests/server/test-vanish
@@ -411,6 +413,10 @@ tests_server_test_buffers_CFLAGS = $(unit_cflags)
 tests_server_test_buffers_LDADD = $(rig_libs)
 tests_server_test_hostile_CFLAGS = $(unit_cflags)
 tests_server_test_hostile_LDADD = $(rig_libs)
+tests_server_test_buffer_pool_CFLAGS = $(unit_cflags)
+tests_server_test_buffer_pool_LDADD = $(rig_libs)
+tests_server_test_large_CFLAGS = $(unit_cflags)
+tests_server_test_large_LDADD = $(rig_libs)
 tests_server_test_promises_CFLAGS = $(unit_cflags)
 tests_server_test_promises_LDADD = $(rig_libs)
 tests_server_test_replies_CFLAGS = $(unit_cflags)

@@ -7,7 +7,9 @@
 #include <config.h>
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -70,6 +72,14 @@ client_receive (struct client *client, void *bytes, size_t nr)
   return receive_all (client->fd, bytes, nr);
 }
 
+void
+client_await_received (const struct client *client)
+{
+  int nr;
+
+  await (ioctl (client->fd, SIOCOUTQ, &nr) == 0 && nr == 0);
+}
+
 bool
 client_is_closed (struct client *client)
 {
@@ -92,24 +102,34 @@ put_option (uint8_t *p, uint32_t option, const void *data, uint32_t bytes)
 }
 
 size_t
-put_handshake (uint8_t *p, unsigned features)
+put_handshake_to (uint8_t *p, unsigned features, const char *name)
 {
-  static const uint8_t go[6];
-  uint8_t context[4 + 4 + 4 + sizeof CONTEXT_NAME - 1];
+  uint32_t name_bytes = (uint32_t)strlen (name);
+  uint8_t data[4 + 64 + 4 + 4 + sizeof CONTEXT_NAME - 1];
+  uint8_t *end = data + 4 + name_bytes;
   size_t nr = 4;
 
+  require (name_bytes <= 64);
   nbd_put32 (p, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
   if (features & (CLIENT_STRUCTURED | CLIENT_CONTEXT))
     nr += put_option (p + nr, NBD_OPT_STRUCTURED_REPLY, "", 0);
+  nbd_put32 (data, name_bytes);
+  memcpy (data + 4, name, name_bytes);
   if (features & CLIENT_CONTEXT) {
-    nbd_put32 (context, 0); /* the default export */
-    nbd_put32 (context + 4, 1);
-    nbd_put32 (context + 8, sizeof CONTEXT_NAME - 1);
-    memcpy (context + 12, CONTEXT_NAME, sizeof CONTEXT_NAME - 1);
-    nr += put_option (p + nr, NBD_OPT_SET_META_CONTEXT, context,
-                      sizeof context);
+    nbd_put32 (end, 1);
+    nbd_put32 (end + 4, sizeof CONTEXT_NAME - 1);
+    memcpy (end + 8, CONTEXT_NAME, sizeof CONTEXT_NAME - 1);
+    nr += put_option (p + nr, NBD_OPT_SET_META_CONTEXT, data,
+                      4 + name_bytes + 8 + sizeof CONTEXT_NAME - 1);
   }
-  return nr + put_option (p + nr, NBD_OPT_GO, go, sizeof go);
+  nbd_put16 (end, 0); /* no information but what comes anyway */
+  return nr + put_option (p + nr, NBD_OPT_GO, data, 4 + name_bytes + 2);
+}
+
+size_t
+put_handshake (uint8_t *p, unsigned features)
+{
+  return put_handshake_to (p, features, "");
 }
 
 /* Replies to options, up to the ack of GO. */
@@ -138,20 +158,33 @@ await_go (struct client *client)
   }
 }
 
-void
-client_begin (struct client *client, int fd, unsigned features)
+static void
+begin (struct client *client, int fd, unsigned features, const char *name)
 {
   uint8_t greeting[18], handshake[256];
 
   memset (client, 0, sizeof *client);
   client->fd = fd;
   client->structured = features & (CLIENT_STRUCTURED | CLIENT_CONTEXT);
-  client_send (client, handshake, put_handshake (handshake, features));
+  client_send (client, handshake, put_handshake_to (handshake, features, name));
   require (client_receive (client, greeting, sizeof greeting));
   require (nbd_get64 (greeting) == NBD_MAGIC);
   require (nbd_get64 (greeting + 8) == NBD_OPTS_MAGIC);
   await_go (client);
   require (client->size_bytes > 0);
+}
+
+void
+client_begin (struct client *client, int fd, unsigned features)
+{
+  begin (client, fd, features, "");
+}
+
+void
+client_open_export (struct client *client, struct rig *rig, unsigned features,
+                    const char *name)
+{
+  begin (client, rig_connect (rig), features, name);
 }
 
 void

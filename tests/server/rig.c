@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "blkmq-control.h"
 #include "books.h"
 #include "rig.h"
 #include "server/log.h"
@@ -193,20 +194,68 @@ rig_disk (const struct rig *rig)
   return exports_at (rig->exports, 0)->disk;
 }
 
-unsigned
-rig_nr_in_engine (struct rig *rig)
+static unsigned
+nr_in_disk (struct blkmq_disk *disk)
 {
-  struct blkmq_disk *disk = rig_disk (rig);
   struct blkmq_stats stats;
   unsigned nr = 0;
 
+  /* Queues may come and go meanwhile. */
   for (unsigned i = 0; i < blkmq_disk_nr_hw_queues (disk); i++) {
-    require (blkmq_disk_stats (disk, i, &stats) == 0);
+    if (blkmq_disk_stats (disk, i, &stats) < 0)
+      continue;
     for (unsigned op = 0; op < BLKMQ_NR_OPS; op++)
       nr += (unsigned)stats.in_flight[op];
     nr += (unsigned)stats.waiting;
   }
   return nr;
+}
+
+unsigned
+rig_nr_in_engine (struct rig *rig)
+{
+  unsigned nr = 0;
+
+  for (unsigned i = 0; i < exports_nr (rig->exports); i++)
+    nr += nr_in_disk (exports_at (rig->exports, i)->disk);
+  return nr;
+}
+
+uint64_t
+rig_add_fault (struct rig *rig, const char *rule)
+{
+  struct blkmq_error error;
+  uint64_t id;
+
+  must (blkmq_disk_add_fault (rig_disk (rig), rule, &id, &error), &error);
+  return id;
+}
+
+void
+rig_delete_fault (struct rig *rig, uint64_t id)
+{
+  struct blkmq_error error;
+
+  must (blkmq_disk_delete_fault (rig_disk (rig), id, &error), &error);
+}
+
+static int
+find_fault (const struct blkmq_fault *fault, void *opaque)
+{
+  struct blkmq_fault *found = opaque;
+
+  if (fault->id == found->id)
+    found->nr_held = fault->nr_held;
+  return 0;
+}
+
+uint64_t
+rig_nr_held (struct rig *rig, uint64_t id)
+{
+  struct blkmq_fault found = { .id = id };
+
+  require (blkmq_disk_for_each_fault (rig_disk (rig), find_fault, &found) == 0);
+  return found.nr_held;
 }
 
 void

@@ -44,12 +44,19 @@ void rig_stop (struct rig *rig);
 
 void rig_drain (struct rig *rig);
 
+/* The first. */
 struct blkmq_disk *rig_disk (const struct rig *rig);
+
+/* A rule of faults, by its id.  rig_nr_held: requests that hang of it. */
+uint64_t rig_add_fault (struct rig *rig, const char *rule);
+void rig_delete_fault (struct rig *rig, uint64_t id);
+uint64_t rig_nr_held (struct rig *rig, uint64_t id);
 
 /* Nothing is in the engine, and no connection but NR is left. */
 void rig_await_idle (struct rig *rig, unsigned nr);
 
-/* Requests that the engine has, those that wait for a tag included. */
+/* Requests that the engine has, of all disks, those that wait for a tag
+ * included. */
 unsigned rig_nr_in_engine (struct rig *rig);
 
 unsigned nr_open_fds (void);
@@ -80,9 +87,13 @@ int rig_connect_tcp (struct rig *rig);
 
 /* What a client of those features says until transmission. */
 size_t put_handshake (uint8_t *p, unsigned features);
+size_t put_handshake_to (uint8_t *p, unsigned features, const char *name);
 
 /* In transmission. */
 void client_open (struct client *client, struct rig *rig, unsigned features);
+
+void client_open_export (struct client *client, struct rig *rig,
+                         unsigned features, const char *name);
 
 /* Takes FD, which is connected. */
 void client_begin (struct client *client, int fd, unsigned features);
@@ -92,6 +103,9 @@ void client_close (struct client *client);
 /* All of it; the other side may be gone. */
 bool send_all (int fd, const void *bytes, size_t nr);
 void client_send (struct client *client, const void *bytes, size_t nr);
+
+/* The server has received all that was sent; not over TCP. */
+void client_await_received (const struct client *client);
 
 /* False: the server has closed. */
 bool client_receive (struct client *client, void *bytes, size_t nr);

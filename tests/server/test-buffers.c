@@ -6,9 +6,7 @@
 
 #include <config.h>
 
-#include <linux/sockios.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "witness.h"
@@ -24,15 +22,6 @@ begin (unsigned nr_threads, const char *keys)
   rig.options.nr_threads = nr_threads;
   rig.options.limits.max_buffer_bytes = nr_threads * THREAD_BYTES;
   rig_start (&rig, keys);
-}
-
-/* The server has received all that was sent. */
-static void
-await_received (const struct client *client)
-{
-  int nr;
-
-  await (ioctl (client->fd, SIOCOUTQ, &nr) == 0 && nr == 0);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -109,7 +98,7 @@ START_TEST (test_those_who_hold_input_have_room_for_answers)
   for (unsigned i = 0; i < NR_HOLDERS; i++) {
     client_open (&clients[i], &rig, 0);
     client_send (&clients[i], bytes, HALF_BYTES);
-    await_received (&clients[i]);
+    client_await_received (&clients[i]);
   }
   for (unsigned i = 0; i < NR_HOLDERS; i++)
     client_send (&clients[i], bytes + HALF_BYTES, nr - HALF_BYTES);
@@ -136,7 +125,7 @@ START_TEST (test_those_who_hold_input_have_room_for_more)
   for (unsigned i = 0; i < NR (clients); i++) {
     client_open (&clients[i], &rig, 0);
     client_send (&clients[i], request, half_bytes);
-    await_received (&clients[i]);
+    client_await_received (&clients[i]);
   }
   for (unsigned i = 0; i < NR (clients); i++) {
     client_send (&clients[i], request + half_bytes,
