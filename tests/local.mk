@@ -408,6 +408,7 @@ rig_tests = \
 	tests/server/test-large \
 	tests/server/test-promises \
 	tests/server/test-replies \
+	tests/server/test-server-live \
 	tests/server/test-vanish
 tests_server_test_buffers_CFLAGS = $(unit_cflags)
 tests_server_test_buffers_LDADD = $(rig_libs)
@@ -421,6 +422,8 @@ tests_server_test_promises_CFLAGS = $(unit_cflags)
 tests_server_test_promises_LDADD = $(rig_libs)
 tests_server_test_replies_CFLAGS = $(unit_cflags)
 tests_server_test_replies_LDADD = $(rig_libs)
+tests_server_test_server_live_CFLAGS = $(unit_cflags)
+tests_server_test_server_live_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
 tests_server_test_vanish_LDADD = $(rig_libs)
 
