@@ -404,6 +404,7 @@ rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 rig_tests = \
 	tests/server/test-buffers \
 	tests/server/test-buffer-pool \
+	tests/server/test-crowd \
 	tests/server/test-hostile \
 	tests/server/test-large \
 	tests/server/test-promises \
@@ -424,6 +425,8 @@ tests_server_test_replies_CFLAGS = $(unit_cflags)
 tests_server_test_replies_LDADD = $(rig_libs)
 tests_server_test_server_live_CFLAGS = $(unit_cflags)
 tests_server_test_server_live_LDADD = $(rig_libs)
+tests_server_test_crowd_CFLAGS = $(unit_cflags)
+tests_server_test_crowd_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
 tests_server_test_vanish_LDADD = $(rig_libs)
 
