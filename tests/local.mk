@@ -410,6 +410,7 @@ rig_tests = \
 	tests/server/test-promises \
 	tests/server/test-replies \
 	tests/server/test-server-live \
+	tests/server/test-truncated \
 	tests/server/test-vanish
 tests_server_test_buffers_CFLAGS = $(unit_cflags)
 tests_server_test_buffers_LDADD = $(rig_libs)
@@ -427,6 +428,8 @@ tests_server_test_server_live_CFLAGS = $(unit_cflags)
 tests_server_test_server_live_LDADD = $(rig_libs)
 tests_server_test_crowd_CFLAGS = $(unit_cflags)
 tests_server_test_crowd_LDADD = $(rig_libs)
+tests_server_test_truncated_CFLAGS = $(unit_cflags)
+tests_server_test_truncated_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
 tests_server_test_vanish_LDADD = $(rig_libs)
 
