@@ -43,6 +43,11 @@ new_reply_buffer (struct connection *connection, uint32_t bytes)
   if (connection->reply != NULL
       && connection->reply_size_bytes < MAX_SHARED_BYTES)
     connection->reply_size_bytes *= 2;
+  /* What is not needed any more is not held while more is asked for. */
+  if (connection->reply != NULL && connection->reply->nr_refs == 1) {
+    buffer_put (connection->reply);
+    connection->reply = NULL;
+  }
   if (bytes < connection->reply_size_bytes)
     buffer
         = buffer_alloc (pool, connection->reply_size_bytes, BUFFER_FOR_REPLY);
