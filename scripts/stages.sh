@@ -337,7 +337,8 @@ stage_model ()
 
 stage_vm ()
 {
-  judge vm "$top/tests/vm/run" "$(built_file plugin)" "$(built_file blkmqctl)"
+  judge vm "$top/tests/vm/run" "$(built_file plugin)" \
+        "$(built_file blkmqd)" "$(built_file blkmqctl)"
 }
 
 # ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 # go to file descriptor 3, one line each.
 
 plugin=/vm/nbdkit-blkmq-plugin.so
+front=${BLKMQ_FRONT:-nbdkit} # or blkmqd: who serves the disks
 run=/run/blkmq     # sockets, pid files, logs
 check_limit_s=150  # a hang, not a measure: the host may be busy
 exit_hung=99
@@ -52,6 +53,7 @@ check ()
 {
   local name=$1 trace=$run/trace pid timer first status
   shift
+  [ "$front" = nbdkit ] || name="$front: $name"
 
   # In the background, since what hangs in the kernel cannot be killed.
   (set -ex; "$@") </dev/null >"$trace" 2>&1 3>&- &
@@ -105,30 +107,52 @@ await ()
 
 # --- servers ----------------------------------------------------------------
 
-# start_server NAME [--option...] key=value...: nbdkit with the plugin.
+# start_server NAME [--option...] key=value...: nbdkit with the plugin, or
+# blkmqd.
 start_server ()
 {
-  local name=$1 options=()
+  local name=$1 options=() command
   shift
   while [[ ${1-} == -* ]]; do
     options+=("$1")
     shift
   done
 
-  rm -f "$run/$name".{pid,sock,status}
-  # 128 threads: as many as a queue of the kernel's client has tags.
+  rm -f "$run/$name".{pid,status}
+  case $front in
+    nbdkit)
+      rm -f "$run/$name.sock"
+      # 128 threads: as many as a queue of the kernel's client has tags.
+      command=(nbdkit -f -t 128 -U "$run/$name.sock" -P "$run/$name.pid"
+               "${options[@]}" "$plugin") ;;
+    blkmqd)
+      # It replaces the socket that a dead server has left.
+      command=(blkmqd --unix="$run/$name.sock" --pidfile="$run/$name.pid"
+               --log-level=debug "${options[@]}") ;;
+  esac
   (
-    nbdkit -f -t 128 -U "$run/$name.sock" -P "$run/$name.pid" \
-           "${options[@]}" "$plugin" "$@" && status=0 || status=$?
+    "${command[@]}" "$@" && status=0 || status=$?
     echo "$status" >"$run/$name.status"
   ) >"$run/$name.log" 2>&1 &
   await 60 test -s "$run/$name.pid" -o -s "$run/$name.status"
   [ -s "$run/$name.pid" ]
+  sockets_of "$name" >"$run/$name.sockets"
 }
 
 server_pid ()
 {
   cat "$run/$1.pid"
+}
+
+# Without clients these are the ones on which it listens.
+sockets_of ()
+{
+  find "/proc/$(server_pid "$1")/fd" -lname 'socket:*' | wc -l
+}
+
+has_no_clients ()
+{
+  [ "$(sockets_of "$1")" = "$(cat "$run/$1.sockets")" ]
 }
 
 # stop_server NAME: it must end on SIGTERM, and be content.  nbdkit waits for
@@ -143,7 +167,7 @@ server_ends ()
 {
   await 60 test -s "$run/$1.status"
   [ "$(cat "$run/$1.status")" = 0 ]
-  rm "$run/$1".{pid,status,log}
+  rm -f "$run/$1".{pid,status,log,sockets} # blkmqd has removed the first
 }
 
 # --- NBD devices --------------------------------------------------------------
@@ -165,25 +189,31 @@ has_capacity ()
   [ "$(cat "/sys/block/$1/size")" != 0 ]
 }
 
-# attach NAME DEVICE CONNECTIONS [nbd-client option...]
+# attach NAME DEVICE CONNECTIONS [nbd-client option...]: over $run/NAME.sock, or
+# TCP to $tcp_port.
 #
 # nbd-client leaves no process behind.  The kernel has a race (seen in 6.1 and
 # 6.12): where it cannot start a worker for each connection at once, a single
 # stand-in takes them in turn, and stays with the first, which never ends.  I/O
 # on the others would hang.  So count the receivers, and try again when one is
 # missing; or when the device has no size, which a busy machine has shown once.
+#
+# Without a -timeout the device would keep the one that it had before.
 attach ()
 {
   local name=$1 device=$2 connections=$3
+  local from=(-unix "$run/$1.sock")
   shift 3
+  [ -z "${tcp_port-}" ] || from=(127.0.0.1 "$tcp_port")
 
   for _ in 1 2 3 4 5; do
-    nbd-client -unix "$run/$name.sock" "/dev/$device" -C "$connections" "$@"
+    nbd-client "${from[@]}" "/dev/$device" -C "$connections" -timeout 100 "$@"
     await 3 receivers_are "$device" "$connections" \
       && await 3 has_capacity "$device" && return
     echo "attach: $(receivers_of "$device") receivers," \
          "$(cat "/sys/block/$device/size") sectors, trying again"
     detach "$device"
+    await 60 has_no_clients "$name" # who would count when others are spread
   done
   return 1
 }
@@ -224,6 +254,15 @@ nbd0_has_flag ()
             /sys/kernel/debug/nbd/nbd0/flags)
   [ -n "$flags" ]
   [ $(((flags & $1) != 0)) = "$2" ]
+}
+
+# Nobody but the checks is to read: without partitions there is nothing that the
+# kernel would look for whenever a device was closed.
+no_partitions ()
+{
+  [ "$(cat /sys/module/nbd/parameters/max_part)" != 0 ] || return 0
+  modprobe -r nbd
+  modprobe nbd max_part=0
 }
 
 # --- the kernel's log -------------------------------------------------------
