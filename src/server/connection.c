@@ -417,7 +417,7 @@ close_stalled (struct connection *connection)
 
   if (connection->nr_outs > 0)
     what = "read no answer";
-  else if (input_has_ended (connection) || connection->phase == PHASE_FAREWELL)
+  else if (connection->is_eof || connection->phase == PHASE_FAREWELL)
     what = "been gone, and its requests do not end";
   connection_close (connection, LOG_LEVEL_WARNING,
                     "cut off: for %u ms it has %s",
@@ -430,12 +430,12 @@ connection_check_time (struct connection *connection, ev_tstamp now_s)
   const struct server_limits *limits = &connection->worker->server->limits;
 
   if (is_unwatched (connection)) {
-    if (input_is_cut (connection))
+    if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof
+        && input_has_ended (connection))
+      input_abandon (connection);
+    else if (input_is_cut (connection))
       connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
-    /* Over TCP who is gone looks like who has only said its last word. */
-    else if ((connection->phase == PHASE_FAREWELL
-              || input_has_ended (connection))
-             && !connection->must_linger
+    else if (is_half_way (connection)
              && is_over (connection->moved_s, now_s, limits->stall_timeout_ms))
       close_stalled (connection);
     return true;

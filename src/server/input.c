@@ -86,15 +86,21 @@ input_has_ended (const struct connection *connection)
   return connection->is_eof || has_events (connection, POLLRDHUP);
 }
 
-/* The client will send nothing more.  If it has closed the socket altogether
- * there is nobody to answer to; a client that has only said its last word
- * waits for the answers. */
-static void
-end_of_input (struct connection *connection)
+void
+input_abandon (struct connection *connection)
 {
   connection->is_eof = true;
-  if (input_is_cut (connection))
+  if (input_is_cut (connection)) {
     connection_close (connection, LOG_LEVEL_DEBUG, "is gone");
+    return;
+  }
+  if (connection->phase != PHASE_TRANSMISSION)
+    return;
+  connection->phase = PHASE_FAREWELL;
+  if (connection->nr_commands > 0)
+    blkmq_abort_submitter (connection->submitter);
+  if (!connection->is_running)
+    worker_make_ready (connection);
 }
 
 /* NR is what recv has returned.  True if it has brought something. */
@@ -107,7 +113,7 @@ input_has_come (struct connection *connection, ssize_t nr)
     return true;
   }
   if (nr == 0)
-    end_of_input (connection);
+    input_abandon (connection);
   else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
     connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
                       strerror (errno));

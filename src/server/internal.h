@@ -260,6 +260,15 @@ bool input_is_cut (const struct connection *connection);
 /* Will it send nothing more than what has come already? */
 bool input_has_ended (const struct connection *connection);
 
+/* The client sends nothing more, and has not said farewell.  If it has closed
+ * the socket altogether there is nobody to answer to.  Otherwise, over TCP, it
+ * looks the same as one that has said its last word and waits for the answers:
+ * those are sent.  But what it has asked for is aborted, as far as it is not
+ * done: the kernel's client ends a connection like that, and sends a write that
+ * hangs again on another one; the first one must not be done after it.  May
+ * close. */
+void input_abandon (struct connection *connection);
+
 /* To a small buffer, if that is enough. */
 void input_shrink (struct connection *connection);
 

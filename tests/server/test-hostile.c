@@ -274,10 +274,14 @@ START_TEST (test_nothing_is_done_after_disc)
 }
 END_TEST
 
-/* It has said its last word, and waits for the answers. */
+/* It has said its last word, without farewell, and waits for the answers: it
+ * has those of all that was begun, and what was not done by then was aborted.
+ */
 START_TEST (test_half_open_client_is_answered)
 {
   struct answer answer;
+  uint64_t seen = 0;
+  unsigned nr = 0;
 
   begin ("size=16M irqmode=timer completion_nsec=2ms hw_queue_depth=4",
          feature_sets[_i]);
@@ -287,13 +291,13 @@ START_TEST (test_half_open_client_is_answered)
   /* Half of another request is no request. */
   client_send (&client, data, NBD_REQUEST_BYTES / 2);
   require (shutdown (client.fd, SHUT_WR) == 0);
-  for (uint64_t seen = 0, i = 0; i < 64; i++) {
-    client_answer (&client, &answer);
-    ck_assert_uint_eq (answer.error, 0);
+  for (; client_try_answer (&client, &answer); nr++) {
+    require (answer.error == 0 || answer.error == NBD_EIO);
     require ((answer.cookie & 0xffff) < 64);
     require ((seen & UINT64_C (1) << (answer.cookie & 63)) == 0);
     seen |= UINT64_C (1) << (answer.cookie & 63);
   }
+  ck_assert_uint_ge (nr, 4); /* that had tags */
   require (client_is_closed (&client));
   client_close (&client);
   end ();

@@ -121,7 +121,7 @@ logged warning 'cut off: for 50 ms it has sent nothing more of a request'
 end_client
 
 start_client
-tell read last
+tell read leave
 tell end
 logged warning \
   'cut off: for 50 ms it has been gone, and its requests do not end'
