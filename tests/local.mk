@@ -390,6 +390,8 @@ tests_ctl_test_control_socket_LDADD = $(ctl_libs)
 # The native server, with clients of all kinds.
 check_LTLIBRARIES += tests/librig.la
 tests_librig_la_SOURCES = \
+	tests/server/asking.c \
+	tests/server/asking.h \
 	tests/server/books.c \
 	tests/server/books.h \
 	tests/server/client.c \

@@ -8,57 +8,7 @@
 
 #include <string.h>
 
-#include "rig.h"
-
-#define KB 1024u
-#define PAGE (4 * KB)
-#define MB (KB * KB)
-
-static struct rig rig;
-static struct client client;
-static uint8_t ones[MB];
-static struct answer answer;
-
-static void
-begin (const char *keys, unsigned features)
-{
-  rig_init (&rig);
-  rig_start (&rig, keys);
-  client_open (&client, &rig, features);
-  memset (ones, 1, sizeof ones);
-}
-
-static void
-end (void)
-{
-  client_close (&client);
-  rig_end (&rig);
-}
-
-static void
-write_ones (uint64_t offset_bytes, uint32_t bytes)
-{
-  client_do_write (&client, offset_bytes, ones, bytes, 0);
-}
-
-static void
-ask_read (unsigned flags, uint64_t offset_bytes, uint32_t bytes)
-{
-  client_ask (&client, NBD_CMD_READ, flags, READ_COOKIE (bytes, 1),
-              offset_bytes, bytes);
-  client_answer (&client, &answer);
-  ck_assert_uint_eq (answer.cookie, READ_COOKIE (bytes, 1));
-}
-
-static void
-ask_status (unsigned flags, uint64_t offset_bytes, uint32_t bytes)
-{
-  client_ask (&client, NBD_CMD_BLOCK_STATUS, flags, 2, offset_bytes, bytes);
-  client_answer (&client, &answer);
-  ck_assert_uint_eq (answer.cookie, 2);
-  ck_assert_uint_eq (answer.error, 0);
-  ck_assert_uint_eq (answer.nr_chunks, 1);
-}
+#include "asking.h"
 
 /* ------------------------------------------------------------------------ */
 /* Byte by byte                                                              */
