@@ -23,9 +23,9 @@
 /* After this much has gone by: limits in time, memory that is not needed. */
 #define TICK_S 1.0
 
-/* A spin that was for nothing is not tried again for the next 1, 3, 7, ...
- * bursts of traffic. */
-#define MAX_SPIN_BACKOFF 63u
+/* A spin that was for nothing is not tried again for the next one, and then the
+ * next three bursts of traffic. */
+#define MAX_SPIN_BACKOFF 3u
 
 /* A connection that the worker has not seen yet. */
 struct newcomer {
