@@ -9,6 +9,8 @@ src_libblkmq_engine_la_SOURCES = \
 	src/blkmq.h \
 	src/blkmq-control.h \
 	src/blkmq-driver.h \
+	src/text.c \
+	src/text.h \
 	src/engine/barrier.h \
 	src/engine/clock.c \
 	src/engine/clock.h \

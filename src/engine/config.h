@@ -11,6 +11,7 @@
 #define BLKMQ_ENGINE_CONFIG_H
 
 #include "blkmq.h"
+#include "text.h"
 
 /* keys.c: the engine's own keys. */
 extern const struct blkmq_key engine_keys[];
@@ -79,23 +80,5 @@ int key_check (const struct blkmq_key *key, struct blkmq_error *error);
 
 /* config-parse.c: can a key have that name? */
 bool key_name_is_plain (const char *name);
-
-/* config-parse.c: text put together in a buffer of fixed size.  What does not
- * fit is cut off, and "..." at the end says so. */
-struct text {
-  char *buf;
-  size_t size, used;
-};
-
-struct text text_begin (char *buf, size_t size);
-void text_add (struct text *text, const char *format, ...)
-    __attribute__ ((format (printf, 2, 3)));
-/* A user's string: shortened, control characters replaced. */
-void text_add_value (struct text *text, const char *value);
-/* Likewise, but it is the end of a path that tells most, and more of it. */
-void text_add_path (struct text *text, const char *path);
-
-/* The same, into ERROR, which may be NULL. */
-struct text text_begin_error (struct blkmq_error *error);
 
 #endif /* BLKMQ_ENGINE_CONFIG_H */

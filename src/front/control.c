@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "ctl/control.h"
-#include "engine/config.h"
+#include "text.h"
 #include "front/control.h"
 
 struct front_control {

@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "front/unix-socket.h"
 
 /* Say WHAT is wrong; returns -ERROR. */

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "layers.h"
 #include "ranges.h"
 

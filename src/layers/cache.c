@@ -20,7 +20,7 @@
 #include <time.h>
 
 #include "cache.h"
-#include "engine/config.h"
+#include "text.h"
 #include "engine/inner.h"
 #include "engine/yield.h"
 

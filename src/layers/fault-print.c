@@ -8,7 +8,7 @@
 
 #include <inttypes.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "fault.h"
 
 const char *const fault_place_words[2] = {

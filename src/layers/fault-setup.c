@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "fault.h"
 #include "layers.h"
 

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "fault.h"
 
 /* ---- down ---- */

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "server/listen-internal.h"
 
 /* How often a port is drawn that another address of the same name must have

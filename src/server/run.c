@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/config.h"
+#include "text.h"
 #include "server/run.h"
 
 static bool
