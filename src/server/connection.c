@@ -86,7 +86,7 @@ connection_close (struct connection *connection, enum log_level level,
 
   if (connection->phase == PHASE_CLOSED)
     return;
-  if (format != NULL && log_has_level (level)) {
+  if (log_has_level (level)) {
     va_start (args, format);
     vsnprintf (text, sizeof text, format, args);
     va_end (args);

@@ -22,6 +22,21 @@
  * behind it. */
 #define MOVE_BYTES (UINT32_C (8) << 10)
 
+/* What is there, into BUFFER, in place of the one that there is. */
+static void
+move_to (struct connection *connection, struct buffer *buffer)
+{
+  uint32_t here = connection->in_end - connection->in_start;
+
+  if (connection->in != NULL) {
+    memcpy (buffer->data, connection->in->data + connection->in_start, here);
+    buffer_put (connection->in);
+  }
+  connection->in = buffer;
+  connection->in_start = 0;
+  connection->in_end = here;
+}
+
 /* Make room for more behind what is there.  False: it has to wait, or was
  * closed. */
 static bool
@@ -56,13 +71,7 @@ make_in_room (struct connection *connection)
                       "cut off: no memory for its request");
     return false;
   }
-  if (in != NULL) {
-    memcpy (buffer->data, in->data + connection->in_start, here);
-    buffer_put (in);
-  }
-  connection->in = buffer;
-  connection->in_start = 0;
-  connection->in_end = here;
+  move_to (connection, buffer);
   return true;
 }
 
@@ -153,9 +162,5 @@ input_shrink (struct connection *connection)
                          BUFFER_FOR_INPUT);
   if (buffer == NULL)
     return;
-  memcpy (buffer->data, connection->in->data + connection->in_start, here);
-  buffer_put (connection->in);
-  connection->in = buffer;
-  connection->in_start = 0;
-  connection->in_end = here;
+  move_to (connection, buffer);
 }

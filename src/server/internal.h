@@ -4,7 +4,8 @@
  * it.
  *
  *     server.c      threads as a whole, limits, drain          any thread
- *     worker.c      one thread: loop, mail, spin, clock
+ *     worker.c      one thread: loop, mail, clock
+ *     spin.c        how it waits
  *     connection.c  one client: its life, who waits for whom   its worker
  *     handshake.c   until it has chosen an export              its worker
  *     input.c       bytes that have come                       its worker
@@ -100,7 +101,7 @@ struct worker {
                   * is anything of that kind */
   bool is_draining;
 
-  /* The spin. */
+  /* spin.c's */
   uint64_t spin_until_ns; /* 0: no spin */
   uint64_t turned_ns;     /* the loop, last */
   unsigned spin_skip, spin_backoff;
@@ -135,6 +136,12 @@ void worker_want_tick (struct worker *worker);
 
 struct command *worker_command_alloc (struct worker *worker); /* or NULL */
 void worker_command_free (struct worker *worker, struct command *command);
+
+/* ---- spin.c ---- */
+
+/* Turn the loop once; it sleeps if it MAY_SLEEP and nothing is expected soon.
+ */
+void spin_or_sleep (struct worker *worker, bool may_sleep);
 
 /* ---- connection.c ---- */
 
@@ -217,7 +224,7 @@ void connection_poll (struct connection *connection);
 /* Read no more, answer what was read, let the client take its leave, close. */
 void connection_say_farewell (struct connection *connection);
 
-/* At once; a line is logged unless FORMAT is NULL.  CONNECTION is freed by
+/* At once, with a line in the log.  CONNECTION is freed by
  * connection_run, when the engine has given back all. */
 void connection_close (struct connection *connection, enum log_level level,
                        const char *format, ...)
@@ -357,7 +364,7 @@ uint32_t reply_head_bytes (const struct connection *connection, uint16_t type);
 void reply_to_command (struct command *command);
 
 /* Answer a request that never became a command: ERROR is NBD's. */
-void reply_error (struct connection *connection, uint64_t cookie, uint16_t type,
+void reply_error (struct connection *connection, uint64_t cookie,
                   uint32_t error, const char *text);
 
 /* The head of a chunk whose payload has BYTES. */

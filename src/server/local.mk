@@ -33,6 +33,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/server.c \
 	src/server/server.h \
 	src/server/sparse.c \
+	src/server/spin.c \
 	src/server/transmit.c \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden

@@ -18,6 +18,14 @@
 #define MIN_OUTS 32u
 #define MAX_IOVS 256u
 
+/* Number N of those to be sent. */
+static struct out *
+out_at (const struct connection *connection, uint32_t n)
+{
+  return &connection
+              ->outs[(connection->first_out + n) & (connection->outs_room - 1)];
+}
+
 static bool
 more_outs (struct connection *connection)
 {
@@ -28,9 +36,7 @@ more_outs (struct connection *connection)
   if (outs == NULL)
     return false;
   for (uint32_t i = 0; i < connection->nr_outs; i++)
-    outs[i]
-        = connection
-              ->outs[(connection->first_out + i) & (connection->outs_room - 1)];
+    outs[i] = *out_at (connection, i);
   free (connection->outs);
   connection->outs = outs;
   connection->outs_room = room;
@@ -49,8 +55,7 @@ output_add (struct connection *connection, uint8_t *base, uint32_t bytes,
     worker_make_ready (connection);
   connection->out_bytes += bytes;
   if (connection->nr_outs > 0) {
-    out = &connection->outs[(connection->first_out + connection->nr_outs - 1)
-                            & (connection->outs_room - 1)];
+    out = out_at (connection, connection->nr_outs - 1);
     if (out->base + out->bytes == base && out->buffer == buffer
         && bytes <= UINT32_MAX - out->bytes) {
       out->bytes += bytes;
@@ -62,8 +67,7 @@ output_add (struct connection *connection, uint8_t *base, uint32_t bytes,
                       "cut off: no memory for its answers");
     return false;
   }
-  out = &connection->outs[(connection->first_out + connection->nr_outs++)
-                          & (connection->outs_room - 1)];
+  out = out_at (connection, connection->nr_outs++);
   out->base = base;
   out->bytes = bytes;
   out->buffer = buffer_get (buffer);
@@ -74,10 +78,7 @@ void
 output_drop (struct connection *connection)
 {
   for (uint32_t i = 0; i < connection->nr_outs; i++)
-    buffer_put (
-        connection
-            ->outs[(connection->first_out + i) & (connection->outs_room - 1)]
-            .buffer);
+    buffer_put (out_at (connection, i)->buffer);
   connection->nr_outs = 0;
   connection->out_bytes = 0;
 }
@@ -87,7 +88,7 @@ drop_sent (struct connection *connection, size_t bytes)
 {
   connection->out_bytes -= bytes;
   while (bytes > 0) {
-    struct out *out = &connection->outs[connection->first_out];
+    struct out *out = out_at (connection, 0);
 
     if (bytes < out->bytes) {
       out->base += bytes;
@@ -108,8 +109,7 @@ fill_iovs (const struct connection *connection, struct iovec iovs[MAX_IOVS])
   unsigned nr = connection->nr_outs < MAX_IOVS ? connection->nr_outs : MAX_IOVS;
 
   for (unsigned i = 0; i < nr; i++) {
-    const struct out *out = &connection->outs[(connection->first_out + i)
-                                              & (connection->outs_room - 1)];
+    const struct out *out = out_at (connection, i);
 
     iovs[i].iov_base = out->base;
     iovs[i].iov_len = out->bytes;

@@ -128,8 +128,8 @@ put_error (uint8_t *p, uint64_t cookie, uint32_t error, const char *text,
 /* With a text, if the client can read it and there is room.  ERROR 0: a
  * success without data. */
 void
-reply_error (struct connection *connection, uint64_t cookie, uint16_t type,
-             uint32_t error, const char *text)
+reply_error (struct connection *connection, uint64_t cookie, uint32_t error,
+             const char *text)
 {
   bool has_text = connection->structured_replies && error != 0;
   uint32_t text_bytes = has_text ? (uint32_t)strlen (text) : 0;
@@ -167,7 +167,7 @@ static void __attribute__ ((cold)) reply_failure (struct command *command)
              connection->name, connection->export->prefix,
              blkmq_op_name (command->io.op), command->bytes,
              command->offset_bytes, why);
-  reply_error (connection, command->cookie, command->type, error, why);
+  reply_error (connection, command->cookie, error, why);
 }
 
 static void

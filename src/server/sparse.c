@@ -91,8 +91,7 @@ reply_block_status (struct connection *connection, uint64_t cookie,
   if (r < 0 || walk.nr == 0) {
     const struct nbd_answer *answer = nbd_answer_to_errno (r < 0 ? -r : EIO);
 
-    reply_error (connection, cookie, NBD_CMD_BLOCK_STATUS,
-                 (uint32_t)answer->told, answer->why);
+    reply_error (connection, cookie, (uint32_t)answer->told, answer->why);
     return;
   }
   reply_bytes = CONTEXT_BYTES + walk.nr * EXTENT_BYTES;

@@ -115,23 +115,6 @@ command_give_back (struct blkmq_io *io)
 /* ------------------------------------------------------------------------ */
 /* Taking                                                                    */
 
-/* The common cases, at once; request_check decides about the rest. */
-static bool
-is_plain (const struct connection *connection, const struct request *request)
-{
-  const struct blkmq_limits *limits = connection->limits;
-
-  return request_has_data (request) && request->flags == 0 && request->bytes > 0
-         && request->bytes
-                <= connection->worker->server->limits.max_request_bytes
-         && request->offset_bytes <= limits->size_bytes
-         && request->bytes <= limits->size_bytes - request->offset_bytes
-         && ((request->offset_bytes | request->bytes)
-             & (limits->logical_block_bytes - 1))
-                == 0
-         && (request->type == NBD_CMD_READ || !limits->read_only);
-}
-
 static void
 consume (struct connection *connection, uint32_t bytes)
 {
@@ -164,7 +147,7 @@ take_refused (struct connection *connection, const struct request *request,
   consume (connection, NBD_REQUEST_BYTES);
   if (request->type == NBD_CMD_WRITE)
     connection->discard_bytes = request->bytes;
-  reply_error (connection, request->cookie, request->type, error, text);
+  reply_error (connection, request->cookie, error, text);
   return TAKEN;
 }
 
@@ -304,11 +287,9 @@ take (struct connection *connection, struct blkmq_batch *batch,
   if (request.type == NBD_CMD_DISC)
     return TAKEN_LAST;
 
-  if (__builtin_expect (!is_plain (connection, &request), 0)) {
-    error = request_check (connection, &request, text);
-    if (error != 0)
-      return take_refused (connection, &request, error, text);
-  }
+  error = request_check (connection, &request, text);
+  if (error != 0)
+    return take_refused (connection, &request, error, text);
   if (request.type == NBD_CMD_WRITE
       && here - NBD_REQUEST_BYTES < request.bytes) {
     connection->in_wanted_bytes = NBD_REQUEST_BYTES + request.bytes;
@@ -324,7 +305,7 @@ take (struct connection *connection, struct blkmq_batch *batch,
     /* A hint to fetch what will be read soon: there is nothing to fetch it
      * into. */
     consume (connection, NBD_REQUEST_BYTES);
-    reply_error (connection, request.cookie, request.type, 0, NULL);
+    reply_error (connection, request.cookie, 0, NULL);
     return TAKEN;
   }
   return take_command (connection, &request, batch, batch_bytes);
@@ -337,12 +318,10 @@ has_quota (const struct connection *connection)
 {
   unsigned nr_busy
       = connection->share->nr_busy + (connection->nr_commands == 0);
-  unsigned nr_waiting_bytes = connection->out_bytes >= MAX_BATCH_BYTES;
 
-  return (connection->nr_commands == 0
-          || (uint64_t)connection->nr_commands * nr_busy
-                 < connection->share->depth)
-         && nr_waiting_bytes == 0;
+  return connection->nr_commands == 0
+         || (uint64_t)connection->nr_commands * nr_busy
+                < connection->share->depth;
 }
 
 bool
@@ -365,7 +344,7 @@ transmit (struct connection *connection)
     return false;
   blkmq_batch_begin (&batch, connection->submitter);
   while (discard (connection) && batch_bytes < MAX_BATCH_BYTES
-         && has_quota (connection)) {
+         && connection->out_bytes < MAX_BATCH_BYTES && has_quota (connection)) {
     taken = take (connection, &batch, &batch_bytes);
     if (taken != TAKEN)
       break;
