@@ -24,6 +24,10 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/negotiate-options.c \
 	src/server/options.c \
 	src/server/options.h \
+	src/server/options-check.c \
+	src/server/options-help.c \
+	src/server/options-internal.h \
+	src/server/options-table.c \
 	src/server/output.c \
 	src/server/process.c \
 	src/server/process.h \

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * options-check.c: whether values of options go together.  The main thread,
+ * before others run.
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+
+#include "server/log.h"
+#include "server/options-internal.h"
+
+#define MIN_BUFFERS_BYTES (UINT64_C (1) << 20) /* of a thread */
+
+/* What every thread must have for itself. */
+static uint64_t
+least_buffers (const struct option_values *values)
+{
+  uint64_t bytes = 2 * values->numbers[OPT_MAX_REQUEST];
+
+  return (bytes > MIN_BUFFERS_BYTES ? bytes : MIN_BUFFERS_BYTES)
+         * values->numbers[OPT_THREADS];
+}
+
+static enum options_result
+check_limits (struct option_values *values)
+{
+  uint64_t *numbers = values->numbers;
+
+  if (numbers[OPT_MAX_REQUEST] % OPTIONS_REQUEST_UNIT_BYTES != 0) {
+    log_error ("--max-request=%" PRIu64 ": must be a multiple of 64k",
+               numbers[OPT_MAX_REQUEST]);
+    return OPTIONS_WRONG;
+  }
+  if (numbers[OPT_MAX_BUFFERS] >= least_buffers (values))
+    return OPTIONS_SERVE;
+  if (values->given[OPT_MAX_BUFFERS]) {
+    log_error ("--max-buffers=%" PRIu64 ": too small; must be at least %" PRIu64
+               ", two of the longest requests (--max-request), or 1M if they "
+               "are shorter, for each of %" PRIu64 " threads",
+               numbers[OPT_MAX_BUFFERS], least_buffers (values),
+               numbers[OPT_THREADS]);
+    return OPTIONS_WRONG;
+  }
+  numbers[OPT_MAX_BUFFERS] = least_buffers (values);
+  return OPTIONS_SERVE;
+}
+
+enum options_result
+options_check (struct options *options, struct option_values *values)
+{
+  const uint64_t *numbers = values->numbers;
+
+  if (check_limits (values) != OPTIONS_SERVE)
+    return OPTIONS_WRONG;
+  options->command = values->strings[OPT_RUN];
+  options->pidfile = values->strings[OPT_PIDFILE];
+  if (options->nr_addresses == 0 && options->command == NULL) {
+    log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT or "
+               "--run=COMMAND");
+    return OPTIONS_WRONG;
+  }
+  options->nr_threads = (unsigned)numbers[OPT_THREADS];
+  options->busy_poll_us = (unsigned)numbers[OPT_BUSY_POLL];
+  options->drain_timeout_ms = (unsigned)numbers[OPT_DRAIN_TIMEOUT];
+  options->limits = (struct server_limits){
+    .max_connections = (unsigned)numbers[OPT_MAX_CONNECTIONS],
+    .max_request_bytes = (uint32_t)numbers[OPT_MAX_REQUEST],
+    .max_buffer_bytes = numbers[OPT_MAX_BUFFERS],
+    .handshake_timeout_ms = (unsigned)numbers[OPT_HANDSHAKE_TIMEOUT],
+    .idle_timeout_ms = (unsigned)numbers[OPT_IDLE_TIMEOUT],
+    .stall_timeout_ms = (unsigned)numbers[OPT_STALL_TIMEOUT],
+  };
+  log_set_level ((enum log_level)numbers[OPT_LOG_LEVEL]);
+  return OPTIONS_SERVE;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * options-internal.h: what the files of options.h share, by the file that owns
+ * it.
+ */
+
+#ifndef BLKMQ_SERVER_OPTIONS_INTERNAL_H
+#define BLKMQ_SERVER_OPTIONS_INTERNAL_H
+
+#include "engine/config.h"
+#include "server/options.h"
+
+/* ---- options-table.c: what there is ---- */
+
+#define OPTIONS_DEFAULT_MAX_THREADS 8
+#define OPTIONS_REQUEST_UNIT_BYTES (UINT64_C (64) << 10)
+
+enum {
+  OPT_UNIX,
+  OPT_TCP,
+  OPT_RUN,
+  OPT_PIDFILE,
+  OPT_LOG_LEVEL,
+  OPT_THREADS,
+  OPT_BUSY_POLL,
+  OPT_MAX_CONNECTIONS,
+  OPT_MAX_REQUEST,
+  OPT_MAX_BUFFERS,
+  OPT_HANDSHAKE_TIMEOUT,
+  OPT_IDLE_TIMEOUT,
+  OPT_STALL_TIMEOUT,
+  OPT_DRAIN_TIMEOUT,
+  NR_OPTIONS,
+  OPT_HELP = NR_OPTIONS,
+  OPT_VERSION,
+};
+
+struct option_row {
+  struct blkmq_key key; /* its name begins with "--" */
+  const char *value;    /* what --help calls it; NULL: the option has none, and
+                         * its number is 1 if it is given */
+  bool may_repeat;
+};
+
+extern const struct option_row option_rows[NR_OPTIONS];
+
+struct option_values {
+  bool given[NR_OPTIONS];
+  uint64_t numbers[NR_OPTIONS];    /* in their key's unit; sizes in bytes */
+  const char *strings[NR_OPTIONS]; /* as given, last; or NULL */
+};
+
+void options_set_defaults (struct option_values *values);
+
+/* ---- options-help.c ---- */
+
+void options_print_help (void);
+
+/* ---- options-check.c ---- */
+
+/* Do the values go together?  Puts them into OPTIONS. */
+enum options_result options_check (struct options *options,
+                                   struct option_values *values);
+
+#endif /* BLKMQ_SERVER_OPTIONS_INTERNAL_H */
