@@ -178,6 +178,12 @@ struct blkmq_driver {
                                        struct blkmq_request *rq,
                                        blkmq_token token);
 
+  /* A hint: the request after the one that is dispatched now begins at
+   * OFFSET_BYTES, which was not checked yet.  Have the memory that queue_rq
+   * will look at come nearer meanwhile.  Nothing may depend on it.  Thread: as
+   * queue_rq.  Must not wait for anything. */
+  void (*prefetch) (void *driver_data, uint64_t offset_bytes);
+
   /* Ring the doorbell: called once after each run of queue_rq calls that took
    * at least one request, on the thread that made them.  Must not block.
    * Leave it out if queue_rq itself starts the work. */

@@ -152,6 +152,12 @@ memory_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
   return BLKMQ_QUEUED;
 }
 
+static void
+memory_prefetch (void *driver_data, uint64_t offset_bytes)
+{
+  store_prefetch (driver_data, offset_bytes);
+}
+
 static unsigned
 memory_poll (struct blkmq_hctx *hctx)
 {
@@ -176,6 +182,7 @@ const struct blkmq_driver memory_driver = {
   .open = memory_open,
   .close = memory_close,
   .queue_rq = memory_queue_rq,
+  .prefetch = memory_prefetch,
   .poll = memory_poll,
   .timeout = poll_list_timeout,
   .init_hctx = poll_list_init_hctx,

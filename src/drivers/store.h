@@ -67,6 +67,9 @@ void store_readv (struct store *store, const struct iovec *segment,
 int store_writev (struct store *store, const struct iovec *segment,
                   size_t skip_bytes, uint64_t bytes, uint64_t offset_bytes);
 
+/* What is at OFFSET_BYTES, which may be beyond the end, is looked for soon. */
+void store_prefetch (const struct store *store, uint64_t offset_bytes);
+
 /* Make the range read as zeros.  Pages that it covers are given back before
  * the call returns (the end of the store counts as the end of its page);
  * parts of a page are zeroed in place.  A range of any length takes time in

@@ -351,6 +351,8 @@ dispatch_ios (struct thread_slot *slot, struct blkmq_hctx *h,
   atomic_store_explicit (&slot->dispatching, h, memory_order_relaxed);
   for (io = first; io != NULL; io = next) {
     next = io->priv.next;
+    if (next != NULL && h->driver->prefetch != NULL)
+      h->driver->prefetch (h->driver_data, next->offset_bytes);
     status = io_prepare (h->disk, io);
     if (__builtin_expect (status != BLKMQ_STS_OK, 0)) {
       if (status != IO_NEEDS_FLUSH) {

@@ -53,6 +53,12 @@ stack_of (struct blkmq_request *rq)
   return rq->hctx->driver_data;
 }
 
+static const struct level *
+bottom_of (const struct stack *stack)
+{
+  return &stack->levels[stack->nr_levels - 1];
+}
+
 /* RQ is a level's from now on: the pdu and the data are its own.  What stands
  * there already is not written again: the driver may be reading it, asked for
  * the issue before. */
@@ -114,6 +120,14 @@ queue_on (const struct stack *stack, struct blkmq_hctx *hctx,
   return stack->levels[index].ops->queue_rq (hctx, rq, token);
 }
 
+static void
+stack_prefetch (void *opaque, uint64_t offset_bytes)
+{
+  const struct level *bottom = bottom_of (opaque);
+
+  bottom->ops->prefetch (bottom->data, offset_bytes);
+}
+
 static enum blkmq_queue_result
 stack_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
                 blkmq_token token)
@@ -154,12 +168,6 @@ stack_commit_rqs (struct blkmq_hctx *hctx)
 
 /* Layers have no part in what follows: they see requests, wherever they come
  * from. */
-
-static const struct level *
-bottom_of (const struct stack *stack)
-{
-  return &stack->levels[stack->nr_levels - 1];
-}
 
 static unsigned
 stack_poll (struct blkmq_hctx *hctx)
@@ -383,6 +391,7 @@ make_ops (struct stack *stack)
     .pdu_bytes = offset,
     .nr_reserved_tags = driver->nr_reserved_tags,
     .queue_rq = stack_queue_rq,
+    .prefetch = driver->prefetch != NULL ? stack_prefetch : NULL,
     .commit_rqs = stack_commit_rqs,
     .poll = driver->poll != NULL ? stack_poll : NULL,
     .map_queues = stack_map_queues,

@@ -16,7 +16,7 @@
 #define MAX_SPIN_BACKOFF 3u
 
 /* Neither spin keeps anybody waiting for longer. */
-#define MAX_UNSEEN_NS UINT64_C (50000)
+#define MAX_UNSEEN_NS UINT64_C (250000)
 
 static uint64_t
 clock_ns (void)

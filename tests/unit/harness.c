@@ -408,6 +408,15 @@ scripted_queue_rq (struct blkmq_hctx *hctx, struct blkmq_request *rq,
 }
 
 static void
+scripted_prefetch (void *driver_data, uint64_t offset_bytes)
+{
+  struct script *script = driver_data;
+
+  script->nr_hints++;
+  script->hint_bytes = offset_bytes;
+}
+
+static void
 scripted_commit_rqs (struct blkmq_hctx *hctx)
 {
   struct script *script = blkmq_hctx_data (hctx);
@@ -484,7 +493,7 @@ scripted_map_queues (void *driver_data, unsigned nr_hw_queues,
   .init_hctx = scripted_init_hctx, .exit_hctx = scripted_exit_hctx,            \
   .init_request = scripted_init_request,                                       \
   .exit_request = scripted_exit_request, .queue_rq = scripted_queue_rq,        \
-  .stop = scripted_stop
+  .prefetch = scripted_prefetch, .stop = scripted_stop
 
 static const struct blkmq_driver drivers[] = {
   { .name = "scripted",

@@ -150,6 +150,10 @@ struct script {
   pthread_mutex_t lock;
   struct issue issues[MAX_ISSUES]; /* lock: the first calls of queue_rq */
   _Atomic unsigned nr_issues;      /* lock to write */
+  /* The last hint that the engine gave. */
+  _Atomic unsigned nr_hints;
+  _Atomic uint64_t hint_bytes;
+
   _Atomic unsigned nr_commits, nr_timeouts, nr_completes, nr_stops, nr_closes;
   _Atomic unsigned nr_polls;
 

@@ -140,6 +140,52 @@ START_TEST (test_batch_rings_once_behind_the_last)
 }
 END_TEST
 
+static enum blkmq_queue_result
+comes_with_a_hint_at_the_next (struct script *script, const struct issue *issue)
+{
+  unsigned i = script->nr_issues - 1;
+
+  require (script->nr_hints == (i < 3 ? i + 1 : 3));
+  if (i < 3)
+    require (script->hint_bytes == (i + 1) * BLOCK_BYTES);
+  return script_completes_inside (script, issue);
+}
+
+START_TEST (test_driver_gets_a_hint_at_the_next_of_a_batch)
+{
+  struct bed *bed = bed_alloc ();
+  static struct test_io t[4];
+  struct blkmq_batch batch;
+
+  bed->script.on_queue = comes_with_a_hint_at_the_next;
+  bed_open (bed, "nomerges=1");
+  blkmq_batch_begin (&batch, bed->submitter);
+  for (unsigned i = 0; i < NR (t); i++) {
+    test_io_init (&t[i], bed, BLKMQ_OP_READ, i);
+    blkmq_batch_add (&batch, &t[i].io);
+  }
+  blkmq_batch_commit (&batch);
+  ck_assert_uint_eq (bed->script.nr_issues, 4);
+  for (unsigned i = 0; i < NR (t); i++)
+    assert_ended (&t[i], BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
+START_TEST (test_a_single_io_has_no_next_to_hint_at)
+{
+  struct bed *bed = bed_start ("");
+  struct test_io t[2];
+
+  for (unsigned i = 0; i < NR (t); i++)
+    test_io_submit (&t[i], bed, i);
+  ck_assert_uint_eq (bed->script.nr_hints, 0);
+  for (unsigned i = 0; i < NR (t); i++)
+    issue_complete (&bed->script, i, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_batch_rings_once_though_ios_in_it_fail)
 {
   struct bed *bed = bed_start ("nomerges=1 hw_queue_depth=2");
@@ -1053,6 +1099,8 @@ make_suite (void)
   tcase = harness_case (suite, "commit_rqs");
   tcase_add_test (tcase, test_each_submit_rings_once);
   tcase_add_test (tcase, test_batch_rings_once_behind_the_last);
+  tcase_add_test (tcase, test_driver_gets_a_hint_at_the_next_of_a_batch);
+  tcase_add_test (tcase, test_a_single_io_has_no_next_to_hint_at);
   tcase_add_test (tcase, test_batch_rings_once_though_ios_in_it_fail);
   tcase_add_test (tcase, test_nothing_taken_rings_nothing);
 

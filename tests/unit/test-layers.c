@@ -261,6 +261,26 @@ START_TEST (test_request_goes_down_and_up_through_all)
 }
 END_TEST
 
+START_TEST (test_hint_at_the_next_reaches_the_driver)
+{
+  struct bed *bed = start_layers ("nomerges=1");
+  struct blkmq_batch batch;
+  struct test_io t[2];
+
+  blkmq_batch_begin (&batch, bed->submitter);
+  for (unsigned i = 0; i < NR (t); i++) {
+    test_io_init (&t[i], bed, BLKMQ_OP_READ, 5 + i);
+    blkmq_batch_add (&batch, &t[i].io);
+  }
+  blkmq_batch_commit (&batch);
+  ck_assert_uint_eq (bed->script.nr_hints, 1);
+  ck_assert_uint_eq (bed->script.hint_bytes, 6 * BLOCK_BYTES);
+  for (unsigned i = 0; i < NR (t); i++)
+    issue_complete (&bed->script, i, BLKMQ_STS_OK);
+  bed_stop (bed);
+}
+END_TEST
+
 START_TEST (test_without_layers_the_driver_is_called_directly)
 {
   struct bed *bed;
@@ -808,6 +828,7 @@ make_suite (void)
   tcase = harness_case (suite, "down and up");
   tcase_add_checked_fixture (tcase, reset, NULL);
   tcase_add_test (tcase, test_request_goes_down_and_up_through_all);
+  tcase_add_test (tcase, test_hint_at_the_next_reaches_the_driver);
   tcase_add_test (tcase, test_without_layers_the_driver_is_called_directly);
   tcase_add_test (tcase, test_layer_that_completes_is_as_far_as_it_goes);
   tcase_add_test (tcase, test_each_layer_may_change_the_status);

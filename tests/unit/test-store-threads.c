@@ -254,6 +254,7 @@ churn_main (void *arg)
     uint64_t at = crowded_chunk (me->store, &rng, 0);
     uint8_t byte;
 
+    store_prefetch (me->store, at); /* beside a table that is replaced */
     must_write (me->store, "c", 1, at);
     byte = byte_at (me->store, at);
     FAIL_UNLESS (byte == 'c' || byte == 0);
