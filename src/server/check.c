@@ -84,6 +84,10 @@ request_check (const struct connection *connection,
   unsigned unknown
       = request->flags & ~allowed_flags (connection, request->type);
 
+  if (connection->must_refuse) {
+    snprintf (text, NR_TEXT_BYTES, SERVER_ENDS);
+    return NBD_ESHUTDOWN;
+  }
   if (!is_known (connection, request->type)) {
     snprintf (text, NR_TEXT_BYTES, "command %u was not offered", request->type);
     return NBD_EINVAL;

@@ -146,6 +146,17 @@ connection_say_farewell (struct connection *connection)
   worker_make_ready (connection);
 }
 
+void
+connection_abort (struct connection *connection)
+{
+  if (connection->phase == PHASE_CLOSED)
+    return;
+  connection->must_refuse = true;
+  if (connection->nr_commands > 0)
+    blkmq_abort_submitter (connection->submitter);
+  worker_make_ready (connection);
+}
+
 /* A socket that is closed with something unread is reset: its client, which may
  * be saying farewell at this moment, would take that for an error. */
 static void

@@ -94,7 +94,7 @@ struct worker {
   struct command *_Atomic mail; /* the last sent first */
   pthread_mutex_t lock;
   struct newcomer *newcomers; /* under lock */
-  _Atomic bool must_drain, must_abort, must_stop;
+  _Atomic bool must_drain, must_abort, must_cut_off, must_stop;
   _Atomic unsigned nr_connections; /* newcomers included */
 
   ev_timer tick; /* looks at limits in time and frees memory; runs while there
@@ -172,6 +172,7 @@ struct connection {
   bool is_eof;               /* the client sends nothing more, or nothing more
                               * is read */
   bool must_linger;          /* the server ends, and not the client */
+  bool must_refuse;          /* and it has waited long enough */
 
   struct negotiation *negotiation; /* until transmission */
 
@@ -223,6 +224,10 @@ void connection_poll (struct connection *connection);
 
 /* Read no more, answer what was read, let the client take its leave, close. */
 void connection_say_farewell (struct connection *connection);
+
+/* Abort what is in flight, and refuse what was read and is not; all with an
+ * answer. */
+void connection_abort (struct connection *connection);
 
 /* At once, with a line in the log.  CONNECTION is freed by
  * connection_run, when the engine has given back all. */
@@ -351,6 +356,8 @@ bool transmit_has_request (const struct connection *connection);
 void command_was_mailed (struct command *command, uint32_t mail);
 
 /* ---- reply.c ---- */
+
+#define SERVER_ENDS "the server ends"
 
 /* Room for BYTES of an answer, with a reference to its buffer.  NULL as
  * buffer_alloc. */

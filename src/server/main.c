@@ -28,6 +28,10 @@
 
 enum { EXIT_TOLD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+/* So long clients have to read that what was in flight was aborted, and to take
+ * their leave; a bit more than the server gives each of them for that. */
+#define ABORT_TIMEOUT_S 2.0
+
 struct blkmqd {
   struct options options;
   struct exports *exports; /* the options' */
@@ -46,7 +50,7 @@ struct blkmqd {
 
   bool exports_run, server_runs; /* they have started */
   bool was_told;                 /* by a signal */
-  bool is_ending, is_drained;
+  bool is_ending, is_aborting, is_drained;
 };
 
 /* ------------------------------------------------------------------------ */
@@ -86,12 +90,20 @@ on_drain_timeout (struct ev_loop *loop, ev_timer *watcher, int events)
   struct blkmqd *d = watcher->data;
   unsigned nr = server_nr_connections (d->server);
 
+  if (d->is_aborting) {
+    log_warning ("%u connection%s cut off", nr, nr == 1 ? " is" : "s are");
+    server_cut_off (d->server);
+    d->is_drained = true;
+    stop_if_all_is_done (d);
+    return;
+  }
+  d->is_aborting = true;
   log_warning ("%u connection%s not drained after %u ms (--drain-timeout): "
                "aborting what is in flight",
                nr, nr == 1 ? " is" : "s are", d->options.drain_timeout_ms);
   server_abort (d->server);
-  d->is_drained = true;
-  stop_if_all_is_done (d);
+  ev_timer_set (watcher, ABORT_TIMEOUT_S, 0);
+  ev_timer_start (loop, watcher);
 }
 
 static void

@@ -160,6 +160,10 @@ static void __attribute__ ((cold)) reply_failure (struct command *command)
   const char *why = nbd_answer_why (answer, connection->limits,
                                     command->offset_bytes, command->bytes, buf);
 
+  if (connection->must_refuse && command->status == BLKMQ_STS_ABORTED) {
+    error = NBD_ESHUTDOWN;
+    why = SERVER_ENDS;
+  }
   /* This one is for fast zeroes alone. */
   if (error == NBD_ENOTSUP && !(command->flags & NBD_CMD_FLAG_FAST_ZERO))
     error = NBD_EINVAL;

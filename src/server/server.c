@@ -253,3 +253,12 @@ server_abort (struct server *server)
     worker_wake (server->workers[i]);
   }
 }
+
+void
+server_cut_off (struct server *server)
+{
+  for (unsigned i = 0; i < server->nr_workers; i++) {
+    atomic_store (&server->workers[i]->must_cut_off, true);
+    worker_wake (server->workers[i]);
+  }
+}

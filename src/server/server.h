@@ -63,9 +63,13 @@ unsigned server_nr_connections (const struct server *server);
 void server_drain (struct server *server, void (*drained) (void *opaque),
                    void *opaque);
 
-/* Close all connections that are left: aborts what they have in flight.  Does
- * not wait.  DRAINED (above) is still called when the last one is gone. */
+/* After server_drain: what is in flight is aborted, and answered with an error,
+ * like all that was read and not begun.  Does not wait. */
 void server_abort (struct server *server);
+
+/* Close all connections that are left, whatever they have in flight.  Does not
+ * wait.  DRAINED (above) is still called when the last one is gone. */
+void server_cut_off (struct server *server);
 
 /* Ends the threads and joins them, whatever is in flight.  Then
  * exports_remove, which ends what was in flight, then server_free. */

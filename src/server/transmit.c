@@ -319,7 +319,7 @@ has_quota (const struct connection *connection)
   unsigned nr_busy
       = connection->share->nr_busy + (connection->nr_commands == 0);
 
-  return connection->nr_commands == 0
+  return connection->nr_commands == 0 || connection->must_refuse
          || (uint64_t)connection->nr_commands * nr_busy
                 < connection->share->depth;
 }

@@ -178,6 +178,16 @@ drain (struct worker *worker)
 static void
 abort_all (struct worker *worker)
 {
+  struct connection *connection;
+
+  for (connection = TAILQ_FIRST (&worker->connections); connection != NULL;
+       connection = TAILQ_NEXT (connection, link))
+    connection_abort (connection);
+}
+
+static void
+cut_off_all (struct worker *worker)
+{
   struct connection *connection, *next;
 
   for (connection = TAILQ_FIRST (&worker->connections); connection != NULL;
@@ -199,6 +209,8 @@ on_wake (struct ev_loop *loop, ev_async *watcher, int events)
     drain (worker);
   if (atomic_exchange (&worker->must_abort, false))
     abort_all (worker);
+  if (atomic_exchange (&worker->must_cut_off, false))
+    cut_off_all (worker);
   take_mail (worker);
 }
 
@@ -428,7 +440,7 @@ worker_free (struct worker *worker)
     is_gone (worker);
     free (newcomer);
   }
-  abort_all (worker);
+  cut_off_all (worker);
   take_mail (worker);
   /* The disks were removed: nothing is in flight. */
   while ((connection = TAILQ_FIRST (&worker->ready)) != NULL) {

@@ -154,13 +154,13 @@ START_TEST (test_server_drains_while_they_wait)
 }
 END_TEST
 
-START_TEST (test_server_aborts_while_they_wait)
+START_TEST (test_server_cut_offs_while_they_wait)
 {
   struct queue queue;
 
   queue_begin (&queue);
   rig_drain (&rig);
-  server_abort (rig.server);
+  server_cut_off (rig.server);
   for (unsigned i = 0; i < NR_WAITING; i++) {
     require (client_is_closed (&queue.clients[i]));
     client_close (&queue.clients[i]);
@@ -270,7 +270,7 @@ main (void)
   tcase_add_loop_test (tcase, test_small_requests_do_not_wait_for_large_ones, 0,
                        2);
   tcase_add_test (tcase, test_server_drains_while_they_wait);
-  tcase_add_test (tcase, test_server_aborts_while_they_wait);
+  tcase_add_test (tcase, test_server_cut_offs_while_they_wait);
   tcase_add_loop_test (tcase, test_large_and_small_ones_at_once, 0, 2);
   return harness_main (suite);
 }

@@ -239,14 +239,36 @@ START_TEST (test_drain_waits_for_what_hangs)
 }
 END_TEST
 
-START_TEST (test_abort_closes_what_hangs)
+/* Not only what has a tag: all that was read is answered, once. */
+START_TEST (test_abort_answers_what_hangs)
+{
+  unsigned nr = 0;
+
+  rig_start (&rig, _i ? "size=1M irqmode=timer completion_nsec=3600s "
+                        "hw_queue_depth=4"
+                      : HANGING);
+  open_and_ask ();
+  await_hanging ();
+  rig_drain (&rig);
+  server_abort (rig.server);
+  for (unsigned i = 0; i < NR_CLIENTS; i++)
+    nr += take_all (&clients[i], NBD_ESHUTDOWN);
+  ck_assert_uint_ge (nr, 8);
+  for (unsigned i = 0; i < NR_CLIENTS; i++)
+    require (client_is_closed (&clients[i]));
+  close_all ();
+  rig_end (&rig);
+}
+END_TEST
+
+START_TEST (test_cut_off_closes_what_hangs)
 {
   rig_start (&rig, HANGING);
   open_and_ask ();
   await_hanging ();
   if (_i)
     rig_drain (&rig);
-  server_abort (rig.server);
+  server_cut_off (rig.server);
   for (unsigned i = 0; i < NR_CLIENTS; i++)
     ck_assert_uint_eq (take_all (&clients[i], 0), 0);
   close_all ();
@@ -397,7 +419,7 @@ START_TEST (test_each_is_answered_once_or_closed)
     await (askers[i].nr_rounds > 0);
   rig_drain (&rig);
   if (is_cut_off)
-    server_abort (rig.server);
+    server_cut_off (rig.server);
   for (unsigned i = 0; i < NR_ASKERS; i++) {
     thread_join (askers[i].thread);
     client_close (&askers[i].client);
@@ -452,7 +474,8 @@ main (void)
                        NR (late_disks));
   tcase_add_test (tcase, test_power_cut_ends_what_hangs);
   tcase_add_test (tcase, test_drain_waits_for_what_hangs);
-  tcase_add_loop_test (tcase, test_abort_closes_what_hangs, 0, 2);
+  tcase_add_loop_test (tcase, test_abort_answers_what_hangs, 0, 2);
+  tcase_add_loop_test (tcase, test_cut_off_closes_what_hangs, 0, 2);
   tcase_add_loop_test (tcase, test_removal_closes_what_hangs, 0, 2);
   tcase_add_loop_test (tcase, test_each_is_answered_once_or_closed, 0,
                        2 * NR (storm_disks));

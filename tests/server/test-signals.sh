@@ -52,7 +52,9 @@ kill "$pid"
 ends_with 0
 log_has 'warning: 1 connection is not drained after 10 ms (--drain-timeout)' \
   || fail "no word of the time"
-! wait "$client" || fail "what hangs was answered"
+! wait "$client" || fail "what hangs was done"
+grep -q '^read,0,4K: ESHUTDOWN' answer || fail "no answer: $(cat answer)"
+! log_has 'cut off' || fail "the client was not waited for"
 is_clean "$pidfile" control
 
 # ---- the second signal ----
