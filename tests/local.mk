@@ -128,6 +128,7 @@ tests_conformance_test_conformance_LDADD = \
 
 # Each is its one source file, with these flags and libraries.
 unit_tests = \
+	tests/unit/test-access \
 	tests/unit/test-badblocks \
 	tests/unit/test-badblocks-ranges \
 	tests/unit/test-cache \
@@ -296,6 +297,9 @@ tests_unit_test_record_CFLAGS = $(debug_cflags)
 tests_unit_test_record_LDADD = $(debug_libs)
 tests_unit_test_loop_CFLAGS = $(unit_cflags)
 tests_unit_test_loop_LDADD = $(harness_libs)
+tests_unit_test_access_CFLAGS = $(unit_cflags)
+tests_unit_test_access_LDADD = \
+	src/server/libblkmqd.la src/libblkmq-front.la $(harness_libs)
 tests_unit_test_nbd_answer_CFLAGS = $(unit_cflags)
 tests_unit_test_nbd_answer_LDADD = src/libblkmq-front.la $(harness_libs)
 negotiate_client = \

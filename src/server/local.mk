@@ -4,6 +4,8 @@
 
 noinst_LTLIBRARIES += src/server/libblkmqd.la
 src_server_libblkmqd_la_SOURCES = \
+	src/server/access.c \
+	src/server/access.h \
 	src/server/buffer.c \
 	src/server/buffer.h \
 	src/server/check.c \
@@ -17,6 +19,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/listen-open.c \
 	src/server/log.c \
 	src/server/log.h \
+	src/server/names.c \
+	src/server/names.h \
 	src/server/nbd.h \
 	src/server/negotiate.c \
 	src/server/negotiate.h \
