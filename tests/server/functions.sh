@@ -84,6 +84,12 @@ refuses ()
     || fail "blkmqd ${*:3}: no '$2' in: $(cat "$tmp/err")"
 }
 
+# Has this machine ::1?  The file has no size, whatever it has.
+has_ipv6 ()
+{
+  grep -q ' lo$' /proc/net/if_inet6 2>/dev/null
+}
+
 # is_clean FILE...: none of these is left behind.
 is_clean ()
 {

@@ -19,11 +19,6 @@ serves ()
   expect_equal "the size at $1" "$(nbdinfo --size "$1")" 67108864
 }
 
-has_ipv6 ()
-{
-  [ -s /proc/net/if_inet6 ] && grep -q ' lo$' /proc/net/if_inet6
-}
-
 # ---- a free port ----
 
 addresses=(127.0.0.1:0 localhost:0)
