@@ -533,6 +533,7 @@ TESTS += $(blkmqctl_tests)
 
 # blkmqd: its command line, sockets, signals.
 blkmqd_tests = \
+	tests/server/test-access.sh \
 	tests/server/test-command-line-errors.sh \
 	tests/server/test-completion.sh \
 	tests/server/test-defaults-and-log.sh \
@@ -547,7 +548,8 @@ blkmqd_tests = \
 	tests/server/test-tcp.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
-EXTRA_DIST += tests/server/client.pl tests/server/functions.sh
+EXTRA_DIST += tests/server/client.pl tests/server/functions.sh \
+	tests/server/knock.pl
 TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.

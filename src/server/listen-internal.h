@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "front/unix-socket.h"
+#include "server/admission.h"
 #include "server/listen.h"
 
 /* What one --unix or --tcp asks for. */
@@ -36,6 +37,7 @@ struct listeners {
 
   struct ev_loop *loop; /* NULL: not started */
   struct server *server;
+  struct admission admission;
   ev_timer again;
 
   bool is_short; /* of descriptors or memory, and that was logged */

@@ -317,6 +317,40 @@ listeners_open_tcp (struct listeners *listeners, unsigned index,
   return r < 0 ? refuse ("--tcp", text, -r, strerror (-r), error) : 0;
 }
 
+static bool
+is_loopback (const struct sockaddr_storage *address)
+{
+  const struct sockaddr_in6 *ipv6 = (const void *)address;
+  const struct sockaddr_in *ipv4 = (const void *)address;
+
+  switch (address->ss_family) {
+  case AF_INET:
+    return ntohl (ipv4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  case AF_INET6:
+    if (IN6_IS_ADDR_V4MAPPED (&ipv6->sin6_addr))
+      return ipv6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK (&ipv6->sin6_addr);
+  default:
+    return address->ss_family == AF_UNIX;
+  }
+}
+
+bool
+listeners_are_reached_from_afar (const struct listeners *listeners)
+{
+  for (unsigned i = 0; i < listeners->nr_sockets; i++) {
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
+    socklen_t bytes = sizeof address;
+
+    if (getsockname (listeners->sockets[i]->fd, (struct sockaddr *)&address,
+                     &bytes)
+            < 0
+        || !is_loopback (&address))
+      return true;
+  }
+  return false;
+}
+
 /* ------------------------------------------------------------------------ */
 /* URIs                                                                      */
 

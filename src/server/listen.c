@@ -91,6 +91,12 @@ take_connection (const struct socket *socket, int fd,
     setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   }
   name_client (socket, fd, address, address_bytes, name, sizeof name);
+  /* Before it counts, and before a thread of the server knows of it. */
+  if (!admission_check (&listeners->admission, fd,
+                        (const struct sockaddr *)address, name)) {
+    close (fd);
+    return;
+  }
   server_add_connection (listeners->server, fd, name);
 }
 
@@ -216,10 +222,11 @@ on_connection (struct ev_loop *loop, ev_io *watcher, int events)
 
 void
 listeners_start (struct listeners *listeners, struct ev_loop *loop,
-                 struct server *server)
+                 struct server *server, const struct access *access)
 {
   listeners->loop = loop;
   listeners->server = server;
+  admission_start (&listeners->admission, loop, access);
   ev_timer_init (&listeners->again, on_again, ACCEPT_AGAIN_S, 0);
   listeners->again.data = listeners;
   open_spare (listeners);
@@ -237,6 +244,7 @@ listeners_stop (struct listeners *listeners)
 {
   if (listeners->loop != NULL)
     ev_timer_stop (listeners->loop, &listeners->again);
+  admission_stop (&listeners->admission);
   while (listeners->nr_sockets > 0) {
     struct socket *socket = listeners->sockets[--listeners->nr_sockets];
 

@@ -9,6 +9,7 @@
 
 #include <ev.h>
 
+#include "server/access.h"
 #include "server/server.h"
 
 struct listeners;
@@ -37,9 +38,13 @@ char *listeners_uri (const struct listeners *listeners, unsigned index,
 const char *listeners_path (const struct listeners *listeners, unsigned index);
 const char *listeners_port (const struct listeners *listeners, unsigned index);
 
-/* Connections go to SERVER from now on, on LOOP. */
+/* Can clients reach it from another machine? */
+bool listeners_are_reached_from_afar (const struct listeners *listeners);
+
+/* Connections of those who may connect go to SERVER from now on, on LOOP.
+ * ACCESS says who may, and stays the caller's. */
 void listeners_start (struct listeners *listeners, struct ev_loop *loop,
-                      struct server *server);
+                      struct server *server, const struct access *access);
 
 /* From now on clients cannot connect.  Removes what is in the file system. */
 void listeners_stop (struct listeners *listeners);

@@ -6,6 +6,8 @@ noinst_LTLIBRARIES += src/server/libblkmqd.la
 src_server_libblkmqd_la_SOURCES = \
 	src/server/access.c \
 	src/server/access.h \
+	src/server/admission.c \
+	src/server/admission.h \
 	src/server/buffer.c \
 	src/server/buffer.h \
 	src/server/check.c \
@@ -28,6 +30,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/negotiate-options.c \
 	src/server/options.c \
 	src/server/options.h \
+	src/server/options-access.c \
 	src/server/options-check.c \
 	src/server/options-help.c \
 	src/server/options-internal.h \

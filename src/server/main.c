@@ -193,6 +193,17 @@ describe_exports (const struct blkmqd *d)
     log_info ("seed=%" PRIu64 " was drawn; give it to repeat this run", seed);
 }
 
+/* Some want it so; but whoever forgot it should find out. */
+static void
+warn_of_strangers (const struct blkmqd *d)
+{
+  if (d->options.access.nr_nets == 0
+      && listeners_are_reached_from_afar (d->listeners))
+    log_warning ("whoever reaches the TCP port has the disks: say "
+                 "--allow-from=ADDRESS/PREFIX, or listen on a loopback "
+                 "address only");
+}
+
 static int
 open_events (struct blkmqd *d, struct blkmq_error *error)
 {
@@ -297,7 +308,7 @@ start (struct blkmqd *d, struct blkmq_error *error)
   r = front_control_start (d->control, error);
   if (r < 0)
     return r;
-  listeners_start (d->listeners, d->loop, d->server);
+  listeners_start (d->listeners, d->loop, d->server, &d->options.access);
   return 0;
 }
 
@@ -387,6 +398,7 @@ serve (struct blkmqd *d)
   r = set_up (d, &error);
   if (r == 0) {
     describe_exports (d);
+    warn_of_strangers (d);
     r = start (d, &error);
   }
   /* Whoever waits for the file may then read what was printed. */

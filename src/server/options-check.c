@@ -61,6 +61,8 @@ options_check (struct options *options, struct option_values *values)
                "--run=COMMAND");
     return OPTIONS_WRONG;
   }
+  if (options_access_check (options, values) != OPTIONS_SERVE)
+    return OPTIONS_WRONG;
   options->nr_threads = (unsigned)numbers[OPT_THREADS];
   options->busy_poll_us = (unsigned)numbers[OPT_BUSY_POLL];
   options->drain_timeout_ms = (unsigned)numbers[OPT_DRAIN_TIMEOUT];

@@ -18,6 +18,9 @@
 enum {
   OPT_UNIX,
   OPT_TCP,
+  OPT_ALLOW_UID,
+  OPT_ALLOW_GID,
+  OPT_ALLOW_FROM,
   OPT_RUN,
   OPT_PIDFILE,
   OPT_LOG_LEVEL,
@@ -55,6 +58,17 @@ void options_set_defaults (struct option_values *values);
 /* ---- options-help.c ---- */
 
 void options_print_help (void);
+
+/* ---- options-access.c ---- */
+
+/* Take VALUE, if it is an OPTION of that kind.  -EINVAL or -ENOMEM with ERROR.
+ */
+int options_access_take (struct options *options, unsigned option,
+                         const char *value, struct blkmq_error *error);
+
+/* When all were taken: do they go together? */
+enum options_result options_access_check (struct options *options,
+                                          const struct option_values *values);
 
 /* ---- options-check.c ---- */
 

@@ -30,6 +30,27 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "listen on a TCP port; may be given again" },
   },
+  [OPT_ALLOW_UID] = {
+      .may_repeat = true,
+      .value = "USER",
+      .key = { .name = "--allow-uid",
+               .type = BLKMQ_KEY_STRING,
+               .help = "only these may connect to Unix sockets" },
+  },
+  [OPT_ALLOW_GID] = {
+      .may_repeat = true,
+      .value = "GROUP",
+      .key = { .name = "--allow-gid",
+               .type = BLKMQ_KEY_STRING,
+               .help = "only who is in one of these, likewise" },
+  },
+  [OPT_ALLOW_FROM] = {
+      .may_repeat = true,
+      .value = "ADDRESS",
+      .key = { .name = "--allow-from",
+               .type = BLKMQ_KEY_STRING,
+               .help = "only from there, or ADDRESS/PREFIX, over TCP" },
+  },
   [OPT_RUN] = {
       .value = "COMMAND",
       .key = { .name = "--run",

@@ -49,7 +49,8 @@ take_value (struct options *options, struct option_values *values,
     return OPTIONS_SERVE;
   }
   if (key_parse (key, value, &values->numbers[option], &error) < 0
-      || (option == OPT_TCP && listeners_check_tcp (value, &error) < 0))
+      || (option == OPT_TCP && listeners_check_tcp (value, &error) < 0)
+      || options_access_take (options, option, value, &error) < 0)
     return wrong_usage (&error);
   values->strings[option] = value;
   if (is_address)
@@ -150,6 +151,7 @@ options_parse (struct options *options, int argc, char **argv)
 void
 options_free (struct options *options)
 {
+  access_clear (&options->access);
   exports_free (options->exports);
   free (options->addresses);
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "server/access.h"
 #include "server/server.h"
 
 /* One --unix or --tcp. */
@@ -23,6 +24,7 @@ struct options {
 
   struct address_option *addresses; /* in the order of the command line */
   unsigned nr_addresses;
+  struct access access;
   const char *pidfile; /* or NULL */
   const char *command; /* of --run, or NULL */
   unsigned nr_threads;

@@ -53,6 +53,23 @@ for address in host host: :x :-1 :65536 '[::1' '[]:1' '::1:1' '[::1]1' ''; do
   usage "--tcp=$address: " --tcp "$address" 1G
 done
 usage "an IPv6 address stands in brackets" --tcp ::1:10809 1G
+usage "--allow-uid=no-such-user: no such user; must be users, by name or by \
+number from 0 to 4294967294" --unix s 1G --allow-uid 0,no-such-user
+usage "--allow-uid=: no such user" --unix s 1G --allow-uid=
+usage "--allow-gid=4294967295: the number is too large; must be groups" \
+  --unix s 1G --allow-gid 4294967295
+usage "--allow-from=localhost: not an address; must be ADDRESS or \
+ADDRESS/PREFIX" --tcp 127.0.0.1:0 1G --allow-from localhost
+usage "--allow-from=10.0.0.0/33: the prefix must be a number from 0 to 32" \
+  --tcp 127.0.0.1:0 1G --allow-from ::1,10.0.0.0/33
+usage "--allow-from=10.0.0.1/8: the address has bits after the prefix" \
+  --tcp 127.0.0.1:0 1G --allow-from 10.0.0.1/8
+# A list that keeps nobody out.
+usage "--allow-uid=0: there is no --unix that it is for" \
+  --tcp 127.0.0.1:0 1G --allow-uid 0
+usage "--allow-gid=0: there is no --unix" --tcp 127.0.0.1:0 1G --allow-gid 0
+usage "--allow-from=::1: there is no --tcp" --unix s 1G --allow-from ::1
+usage "--allow-from=::1: there is no --tcp" --run true 1G --allow-from ::1
 
 # Keys are those of the disks.
 usage "size: required" --unix s

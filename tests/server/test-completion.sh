@@ -22,6 +22,9 @@ completes ()
 completes '--unix=' --un
 completes '--log-level=' --unix = x --lo
 completes '--help' --he
+completes 'root' --allow-uid = roo
+completes '0,root' --allow-uid = 0,roo
+completes 'root' --allow-gid roo
 completes 'error warning info debug' --log-level = ''
 completes 'debug' --log-level d
 completes 'scheduler=' sched
