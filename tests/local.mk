@@ -185,6 +185,7 @@ unit_tests = \
 	tests/unit/test-throttle \
 	tests/unit/test-timeout \
 	tests/unit/test-timer \
+	tests/unit/test-unix-socket \
 	tests/unit/test-update
 
 # They replace the allocator, which under a sanitizer is its own.
@@ -300,6 +301,9 @@ tests_unit_test_loop_LDADD = $(harness_libs)
 tests_unit_test_access_CFLAGS = $(unit_cflags)
 tests_unit_test_access_LDADD = \
 	src/server/libblkmqd.la src/libblkmq-front.la $(harness_libs)
+tests_unit_test_unix_socket_CFLAGS = $(unit_cflags)
+tests_unit_test_unix_socket_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=listen
+tests_unit_test_unix_socket_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_nbd_answer_CFLAGS = $(unit_cflags)
 tests_unit_test_nbd_answer_LDADD = src/libblkmq-front.la $(harness_libs)
 negotiate_client = \

@@ -51,12 +51,24 @@ make_socket (void)
   return socket (AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
+/* Linux makes the file with the mode of the socket and the umask. */
 static int
-bind_to (int fd, const struct sockaddr_un *address)
+bind_to (const struct unix_socket *unix_socket,
+         const struct sockaddr_un *address)
 {
-  return bind (fd, (const struct sockaddr *)address, sizeof *address) < 0
-             ? -errno
-             : 0;
+  const struct unix_rights *rights = unix_socket->rights;
+  bool has_mode = rights != NULL && rights->has_mode;
+  mode_t umask_before = 0;
+  int r = 0;
+
+  if (has_mode)
+    umask_before = umask (0);
+  if (bind (unix_socket->fd, (const struct sockaddr *)address, sizeof *address)
+      < 0)
+    r = -errno;
+  if (has_mode)
+    umask (umask_before);
+  return r;
 }
 
 /* Does anybody listen there?  1, 0, or a negative errno: cannot tell. */
@@ -125,16 +137,66 @@ replace_stale (struct unix_socket *unix_socket,
   else if (unlink (unix_socket->path) < 0 && errno != ENOENT)
     r = fail (unix_socket, "removing a socket that nobody serves", errno,
               error);
-  else if ((r = bind_to (unix_socket->fd, address)) < 0)
+  else if ((r = bind_to (unix_socket, address)) < 0)
     r = fail (unix_socket, "bind", -r, error);
   close (lock);
   return r;
+}
+
+/* The socket at the path gets its owner.  Who may rename in the directory could
+ * have put something else there: it must be a socket that this user has made a
+ * moment ago, and is never looked up again. */
+static int
+set_owner (const struct unix_socket *unix_socket, struct blkmq_error *error)
+{
+  const struct unix_rights *rights = unix_socket->rights;
+  uid_t owner = rights->has_owner ? rights->owner : (uid_t)-1;
+  gid_t group = rights->has_group ? rights->group : (gid_t)-1;
+  int fd = open (unix_socket->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  int r = 0;
+
+  if (fd < 0)
+    return fail (unix_socket, "open", errno, error);
+  if (fstat (fd, &st) < 0)
+    r = fail (unix_socket, "stat", errno, error);
+  else if (!S_ISSOCK (st.st_mode) || st.st_dev != unix_socket->dev
+           || st.st_ino != unix_socket->ino || st.st_nlink != 1
+           || st.st_uid != geteuid ())
+    r = refuse (unix_socket, EPERM, "was replaced while it was made", error);
+  else if (fchownat (fd, "", owner, group, AT_EMPTY_PATH) < 0)
+    r = fail (unix_socket, "chown", errno, error);
+  close (fd);
+  return r;
+}
+
+/* Not every file system does what it was asked to, and a directory may have a
+ * default ACL. */
+static int
+check_rights (const struct unix_socket *unix_socket, struct blkmq_error *error)
+{
+  const struct unix_rights *rights = unix_socket->rights;
+  char what[80];
+  struct stat st;
+
+  if (lstat (unix_socket->path, &st) < 0)
+    return fail (unix_socket, "stat", errno, error);
+  if ((rights->has_mode && (st.st_mode & 07777) != rights->mode)
+      || (rights->has_owner && st.st_uid != rights->owner)
+      || (rights->has_group && st.st_gid != rights->group)) {
+    snprintf (what, sizeof what, "has mode %04o and owner %lu:%lu all the same",
+              st.st_mode & 07777, (unsigned long)st.st_uid,
+              (unsigned long)st.st_gid);
+    return refuse (unix_socket, EPERM, what, error);
+  }
+  return 0;
 }
 
 int
 unix_socket_open (struct unix_socket *unix_socket, struct blkmq_error *error)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
+  const struct unix_rights *rights = unix_socket->rights;
   const char *path = unix_socket->path;
   struct stat st;
   int r;
@@ -148,13 +210,15 @@ unix_socket_open (struct unix_socket *unix_socket, struct blkmq_error *error)
   unix_socket->fd = make_socket ();
   if (unix_socket->fd < 0)
     return fail (unix_socket, "socket", errno, error);
-  /* Linux makes the file with the mode of the socket: it is private from the
-   * moment it exists, whatever umask, which is of all threads, says. */
-  if (unix_socket->is_private && fchmod (unix_socket->fd, 0600) < 0) {
+  /* See bind_to: it is private from the moment it exists, whatever umask, which
+   * is of all threads, says. */
+  if ((unix_socket->is_private && fchmod (unix_socket->fd, 0600) < 0)
+      || (rights != NULL && rights->has_mode
+          && fchmod (unix_socket->fd, rights->mode) < 0)) {
     r = fail (unix_socket, "fchmod", errno, error);
     goto close;
   }
-  r = bind_to (unix_socket->fd, &address);
+  r = bind_to (unix_socket, &address);
   if (r == -EADDRINUSE)
     r = replace_stale (unix_socket, &address, error);
   else if (r < 0)
@@ -171,6 +235,15 @@ unix_socket_open (struct unix_socket *unix_socket, struct blkmq_error *error)
   if (unix_socket->is_private && (st.st_mode & 07777 & ~0600u) != 0) {
     r = refuse (unix_socket, EPERM, "cannot be made private", error);
     goto remove;
+  }
+  if (rights != NULL) {
+    r = 0;
+    if (rights->has_owner || rights->has_group)
+      r = set_owner (unix_socket, error);
+    if (r == 0)
+      r = check_rights (unix_socket, error);
+    if (r < 0)
+      goto remove;
   }
   if (listen (unix_socket->fd, unix_socket->backlog) < 0) {
     r = fail (unix_socket, "listen", errno, error);

@@ -12,11 +12,21 @@
 
 #include "blkmq.h"
 
+/* What a socket shall be in the file system, before anybody can connect. */
+struct unix_rights {
+  bool has_mode, has_owner, has_group; /* else as for any new file */
+  mode_t mode;                         /* exactly: umask does not count */
+  uid_t owner;
+  gid_t group;
+};
+
 struct unix_socket {
   /* Before unix_socket_open. */
   const char *option; /* of messages, ahead of the path: "control=" */
   const char *path;   /* the caller's, until unix_socket_close */
-  bool is_private;    /* for its owner only; else as umask says */
+  bool is_private;    /* for its owner only; else as RIGHTS, or umask, say */
+  const struct unix_rights *rights; /* NULL: none; the caller's.  Some need
+                                     * that no other thread makes files */
   int backlog;
 
   int fd; /* listens, and does not block */
@@ -24,7 +34,8 @@ struct unix_socket {
   ino_t ino; /* of the socket at PATH: whether it is still ours */
 };
 
-/* Clients may connect from now on.  A socket at the path that nobody listens on
+/* Clients may connect from now on, and nobody before: it has its rights when it
+ * begins to listen.  A socket at the path that nobody listens on
  * is replaced, anything else is not.  Negative errno with ERROR; nothing is
  * left behind then. */
 int unix_socket_open (struct unix_socket *unix_socket,

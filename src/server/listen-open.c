@@ -81,7 +81,8 @@ absolute (const char *path)
 
 int
 listeners_open_unix (struct listeners *listeners, unsigned index,
-                     const char *path, struct blkmq_error *error)
+                     const char *path, const struct unix_rights *rights,
+                     struct blkmq_error *error)
 {
   struct address *address = &listeners->addresses[index];
   int r;
@@ -91,7 +92,10 @@ listeners_open_unix (struct listeners *listeners, unsigned index,
   if (address->path == NULL)
     return refuse ("--unix", path, errno, strerror (errno), error);
   address->unix_socket = (struct unix_socket){
-    .option = "--unix=", .path = path, .backlog = SOMAXCONN
+    .option = "--unix=",
+    .path = path,
+    .rights = rights,
+    .backlog = SOMAXCONN,
   };
   r = unix_socket_open (&address->unix_socket, error);
   if (r < 0)

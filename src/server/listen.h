@@ -9,6 +9,7 @@
 
 #include <ev.h>
 
+#include "front/unix-socket.h"
 #include "server/access.h"
 #include "server/server.h"
 
@@ -25,9 +26,10 @@ int listeners_check_tcp (const char *address, struct blkmq_error *error);
 int listeners_open_tcp (struct listeners *listeners, unsigned index,
                         const char *address, struct blkmq_error *error);
 
-/* Listen on a socket at PATH, which stays the caller's. */
+/* Listen on a socket at PATH with these RIGHTS; both stay the caller's. */
 int listeners_open_unix (struct listeners *listeners, unsigned index,
-                         const char *path, struct blkmq_error *error);
+                         const char *path, const struct unix_rights *rights,
+                         struct blkmq_error *error);
 
 /* Of address INDEX: for a client of the export NAME; to be freed.  NULL: no
  * memory. */

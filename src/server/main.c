@@ -242,7 +242,8 @@ open_listeners (struct blkmqd *d, bool tcp, struct blkmq_error *error)
     if (address->is_tcp != tcp)
       continue;
     r = tcp ? listeners_open_tcp (d->listeners, i, address->value, error)
-            : listeners_open_unix (d->listeners, i, address->value, error);
+            : listeners_open_unix (d->listeners, i, address->value,
+                                   &options->unix_rights, error);
   }
   return r;
 }

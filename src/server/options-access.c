@@ -1,13 +1,74 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * options-access.c: options that say who may connect.  The main thread, before
- * others run.
+ * options-access.c: options that say who may connect, and to what.  The main
+ * thread, before others run.
  */
 
 #include <config.h>
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "server/log.h"
+#include "server/names.h"
 #include "server/options-internal.h"
+#include "text.h"
+
+static int
+refuse (const char *name, const char *value, const char *wrong,
+        const char *right, struct blkmq_error *error)
+{
+  struct text text = text_begin_error (error);
+
+  text_add (&text, "%s=", name);
+  text_add_value (&text, value);
+  text_add (&text, ": %s%s", wrong, right);
+  return -EINVAL;
+}
+
+static int
+take_mode (struct unix_rights *rights, const char *name, const char *value,
+           struct blkmq_error *error)
+{
+  size_t digits = strspn (value, "01234567");
+
+  rights->mode = (mode_t)strtoul (value, NULL, 8);
+  /* More digits may be too many for the number. */
+  if (digits == 0 || digits > 4 || value[digits] != '\0' || rights->mode > 0777)
+    return refuse (name, value, "must be an octal number from 0 to 0777", "",
+                   error);
+  rights->has_mode = true;
+  return 0;
+}
+
+static int
+take_owner (struct unix_rights *rights, const char *name, const char *value,
+            struct blkmq_error *error)
+{
+  static const char form[]
+      = "; must be USER, USER:GROUP or :GROUP, by names or by numbers from 0 "
+        "to 4294967294";
+  const char *colon = strchrnul (value, ':');
+  char *owner = strndup (value, (size_t)(colon - value));
+  struct named_user user;
+  int r = 0;
+
+  if (owner == NULL)
+    return refuse (name, value, strerror (ENOMEM), "", error);
+  rights->has_owner = colon > value || *colon == '\0';
+  rights->has_group = *colon == ':';
+  if (rights->has_owner) {
+    r = names_find_user (owner, &user);
+    rights->owner = user.uid;
+  }
+  free (owner);
+  if (r < 0)
+    return refuse (name, value, names_error (r, false), form, error);
+  if (rights->has_group)
+    r = names_find_group (colon + 1, &rights->group);
+  return r < 0 ? refuse (name, value, names_error (r, true), form, error) : 0;
+}
 
 int
 options_access_take (struct options *options, unsigned option,
@@ -16,6 +77,10 @@ options_access_take (struct options *options, unsigned option,
   const char *name = option_rows[option].key.name;
 
   switch (option) {
+  case OPT_UNIX_MODE:
+    return take_mode (&options->unix_rights, name, value, error);
+  case OPT_UNIX_OWNER:
+    return take_owner (&options->unix_rights, name, value, error);
   case OPT_ALLOW_UID:
     return access_add_users (&options->access, name, value, error);
   case OPT_ALLOW_GID:
@@ -29,29 +94,33 @@ options_access_take (struct options *options, unsigned option,
 
 /* What is of one kind of sockets is an oversight if there is none: somebody
  * believes that he has kept others out. */
-static enum options_result
-check_kind (const struct option_values *values, unsigned option, bool has_kind,
-            const char *missing)
+static bool
+is_for_none (const struct option_values *values, unsigned option, bool has_kind,
+             const char *missing)
 {
   if (!values->given[option] || has_kind)
-    return OPTIONS_SERVE;
+    return false;
   log_error ("%s=%s: there is no %s that it is for",
              option_rows[option].key.name, values->strings[option], missing);
-  return OPTIONS_WRONG;
+  return true;
 }
 
 enum options_result
 options_access_check (struct options *options,
                       const struct option_values *values)
 {
-  /* Without an address --run has a Unix socket of its own. */
-  bool has_unix = options->nr_addresses == 0, has_tcp = false;
+  bool has_unix = false, has_tcp = false, has_own;
 
   for (unsigned i = 0; i < options->nr_addresses; i++)
     *(options->addresses[i].is_tcp ? &has_tcp : &has_unix) = true;
-  if (check_kind (values, OPT_ALLOW_UID, has_unix, "--unix") != OPTIONS_SERVE
-      || check_kind (values, OPT_ALLOW_GID, has_unix, "--unix") != OPTIONS_SERVE
-      || check_kind (values, OPT_ALLOW_FROM, has_tcp, "--tcp") != OPTIONS_SERVE)
+  /* Without an address --run has a Unix socket of its own, and nobody is to
+   * meddle with that. */
+  has_own = options->nr_addresses == 0;
+  if (is_for_none (values, OPT_UNIX_MODE, has_unix, "--unix")
+      || is_for_none (values, OPT_UNIX_OWNER, has_unix, "--unix")
+      || is_for_none (values, OPT_ALLOW_UID, has_unix || has_own, "--unix")
+      || is_for_none (values, OPT_ALLOW_GID, has_unix || has_own, "--unix")
+      || is_for_none (values, OPT_ALLOW_FROM, has_tcp, "--tcp"))
     return OPTIONS_WRONG;
   return OPTIONS_SERVE;
 }

@@ -30,6 +30,18 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "listen on a TCP port; may be given again" },
   },
+  [OPT_UNIX_MODE] = {
+      .value = "OCTAL",
+      .key = { .name = "--unix-mode",
+               .type = BLKMQ_KEY_STRING,
+               .help = "mode of Unix sockets; else as the umask says" },
+  },
+  [OPT_UNIX_OWNER] = {
+      .value = "USER:GROUP",
+      .key = { .name = "--unix-owner",
+               .type = BLKMQ_KEY_STRING,
+               .help = "owner of Unix sockets; also USER or :GROUP" },
+  },
   [OPT_ALLOW_UID] = {
       .may_repeat = true,
       .value = "USER",

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "front/unix-socket.h"
 #include "server/access.h"
 #include "server/server.h"
 
@@ -24,6 +25,7 @@ struct options {
 
   struct address_option *addresses; /* in the order of the command line */
   unsigned nr_addresses;
+  struct unix_rights unix_rights; /* of each --unix */
   struct access access;
   const char *pidfile; /* or NULL */
   const char *command; /* of --run, or NULL */

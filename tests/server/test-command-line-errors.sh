@@ -53,6 +53,21 @@ for address in host host: :x :-1 :65536 '[::1' '[]:1' '::1:1' '[::1]1' ''; do
   usage "--tcp=$address: " --tcp "$address" 1G
 done
 usage "an IPv6 address stands in brackets" --tcp ::1:10809 1G
+for mode in '' 8 0778 u=rw 1777 00600 0x1ff -1 77777777777777777777; do
+  usage "--unix-mode=$mode: must be an octal number from 0 to 0777" \
+    --unix s 1G --unix-mode "$mode"
+done
+for owner in '' no-such-user no-such-user:0 4294967295:0 -1; do
+  refuses 2 "--unix-owner=$owner: " --unix s 1G --unix-owner "$owner"
+  usage "must be USER, USER:GROUP or :GROUP, by names or by numbers from 0" \
+    --unix s 1G --unix-owner "$owner"
+done
+for group in : no-such-group 4294967295 0:0; do
+  usage "--unix-owner=0:$group: " --unix s 1G --unix-owner "0:$group"
+done
+usage "--unix-mode=0600: there is no --unix that it is for" \
+  --tcp 127.0.0.1:0 1G --unix-mode 0600
+usage "--unix-owner=0: there is no --unix" --run true 1G --unix-owner 0
 usage "--allow-uid=no-such-user: no such user; must be users, by name or by \
 number from 0 to 4294967294" --unix s 1G --allow-uid 0,no-such-user
 usage "--allow-uid=: no such user" --unix s 1G --allow-uid=

@@ -19,10 +19,13 @@ completes ()
   expect_equal "what completes '${*:2}'" "${COMPREPLY[*]}" "$expected"
 }
 
-completes '--unix=' --un
+completes '--unix= --unix-mode= --unix-owner=' --un
+completes '--unix-mode=' --unix-m
 completes '--log-level=' --unix = x --lo
 completes '--help' --he
 completes 'root' --allow-uid = roo
+completes 'root' --unix-owner = roo
+completes '0:root' --unix-owner 0:roo
 completes '0,root' --allow-uid = 0,roo
 completes 'root' --allow-gid roo
 completes 'error warning info debug' --log-level = ''

@@ -23,6 +23,62 @@ for mask in 0022 0077 0000; do
     "$(printf '%o' $((0777 & ~mask)))"
 done
 
+# Exactly what was asked for, and of another umask nothing is seen.
+for mode in 0600 660 0666 0 777; do
+  (umask 0027; exec "$blkmqd" 64M --unix "$tmp/s" --unix-mode "$mode" \
+     --run "stat -c %a '$tmp/s'; umask") >found
+  expect_equal "the mode with --unix-mode=$mode" "$(cat found)" \
+    "$(printf '%o\n0027' "$((8#$mode))")"
+done
+
+# ---- owner ----
+
+# owned OWNER EXPECTED [ARGUMENT...]
+owned ()
+{
+  expect_equal "the owner with --unix-owner=$1" \
+    "$("$blkmqd" 64M --unix "$tmp/s" --unix-owner "$1" "${@:3}" \
+         --run "stat -c '%u:%g %a' '$tmp/s'")" "$2"
+}
+me=$(id -u) group=$(id -g)
+umask 0022
+owned "$(id -un)" "$me:$group 755"
+owned "$me:$(id -gn)" "$me:$group 755"
+owned ":$group" "$me:$group 755"
+for other in $(id -G); do
+  owned ":$other" "$me:$other 660" --unix-mode 0660
+done
+if [ "$me" -eq 0 ]; then
+  owned 4242 '4242:0 755'
+  owned 4242:4243 '4242:4243 600' --unix-mode 600
+  owned :4294967294 '0:4294967294 0' --unix-mode 0
+
+  # Who is let in by it, and who is not.
+  requires setpriv
+  chmod 711 "$tmp"
+  start_blkmqd 64M --unix-mode 0660 --unix-owner 4242:4243
+  knock ()
+  {
+    setpriv --reuid="$1" --regid="$2" --clear-groups \
+      nbdinfo --size "$uri" >size 2>knocked
+  }
+  knock 4242 65534 || fail "the owner is kept out: $(cat knocked)"
+  knock 65534 4243 || fail "the group is kept out: $(cat knocked)"
+  ! knock 65534 65534 || fail "another one is let in"
+  grep -q 'Permission denied' knocked || fail "another one: $(cat knocked)"
+  stop_blkmqd
+  is_clean "$sock"
+
+  # One that is stale is replaced by one that has the rights as well.
+  perl -MSocket -e 'socket (my $s, PF_UNIX, SOCK_STREAM, 0) or die;
+    bind ($s, sockaddr_un ($ARGV[0])) or die' "$tmp/s"
+  owned 4242:4243 '4242:4243 640' --unix-mode 0640
+else
+  refuses 1 '--unix=s: chown: Operation not permitted' 64M --unix s \
+    --unix-owner 0
+  is_clean s
+fi
+
 # ---- what is there already ----
 
 # A socket that a server has left.
