@@ -547,6 +547,7 @@ blkmqd_tests = \
 	tests/server/test-live-under-load.sh \
 	tests/server/test-man-examples.sh \
 	tests/server/test-man-options.sh \
+	tests/server/test-privileges.sh \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
 	tests/server/test-tcp.sh \

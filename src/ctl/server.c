@@ -246,7 +246,7 @@ control_stop (struct control *control)
   if (!control->is_open)
     return;
   control->is_open = false;
-  unix_socket_close (&control->socket);
+  (void)unix_socket_close (&control->socket);
   while (control->clients != NULL)
     client_close (control->clients);
   for (size_t i = 0; i < control->nr_exports; i++)

@@ -258,20 +258,25 @@ close:
   return r;
 }
 
-void
+int
 unix_socket_remove (const struct unix_socket *unix_socket)
 {
   struct stat st;
 
-  if (lstat (unix_socket->path, &st) == 0 && st.st_dev == unix_socket->dev
-      && st.st_ino == unix_socket->ino)
-    unlink (unix_socket->path);
+  if (lstat (unix_socket->path, &st) < 0)
+    return errno == ENOENT ? 0 : -errno;
+  if (st.st_dev != unix_socket->dev || st.st_ino != unix_socket->ino
+      || unlink (unix_socket->path) == 0)
+    return 0;
+  return -errno;
 }
 
-void
+int
 unix_socket_close (struct unix_socket *unix_socket)
 {
   /* Before the close: until then nobody takes it for stale. */
-  unix_socket_remove (unix_socket);
+  int r = unix_socket_remove (unix_socket);
+
   close (unix_socket->fd);
+  return r;
 }

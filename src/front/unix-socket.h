@@ -42,10 +42,11 @@ int unix_socket_open (struct unix_socket *unix_socket,
                       struct blkmq_error *error);
 
 /* Removes it from the file system, if it is still the one that was opened, and
- * goes on listening. */
-void unix_socket_remove (const struct unix_socket *unix_socket);
+ * goes on listening.  A negative errno: it had to be left behind, as when the
+ * process has become a user who may not remove it. */
+int unix_socket_remove (const struct unix_socket *unix_socket);
 
-/* Removes it and closes. */
-void unix_socket_close (struct unix_socket *unix_socket);
+/* Removes it, or not, and closes. */
+int unix_socket_close (struct unix_socket *unix_socket);
 
 #endif /* BLKMQ_FRONT_UNIX_SOCKET_H */

@@ -239,6 +239,14 @@ listeners_start (struct listeners *listeners, struct ev_loop *loop,
   }
 }
 
+/* The next server replaces it. */
+static void
+note_removal (const struct address *address, int r)
+{
+  if (r < 0)
+    log_debug ("--unix=%s is left behind: %s", address->path, strerror (-r));
+}
+
 void
 listeners_stop (struct listeners *listeners)
 {
@@ -253,7 +261,8 @@ listeners_stop (struct listeners *listeners)
     if (socket->address->is_tcp)
       close (socket->fd);
     else
-      unix_socket_close (&socket->address->unix_socket);
+      note_removal (socket->address,
+                    unix_socket_close (&socket->address->unix_socket));
     free (socket);
   }
 }
@@ -261,9 +270,12 @@ listeners_stop (struct listeners *listeners)
 void
 listeners_remove (const struct listeners *listeners)
 {
-  for (unsigned i = 0; i < listeners->nr_sockets; i++)
-    if (!listeners->sockets[i]->address->is_tcp)
-      unix_socket_remove (&listeners->sockets[i]->address->unix_socket);
+  for (unsigned i = 0; i < listeners->nr_sockets; i++) {
+    const struct address *address = listeners->sockets[i]->address;
+
+    if (!address->is_tcp)
+      note_removal (address, unix_socket_remove (&address->unix_socket));
+  }
 }
 
 void

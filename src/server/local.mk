@@ -36,6 +36,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/options-internal.h \
 	src/server/options-table.c \
 	src/server/output.c \
+	src/server/privileges.c \
+	src/server/privileges.h \
 	src/server/process.c \
 	src/server/process.h \
 	src/server/reply.c \

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "front/control.h"
@@ -293,6 +294,20 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
   return r < 0 ? r : open_listeners (d, false, error);
 }
 
+/* All is open, and there is no thread but this one. */
+static int
+change_user (struct blkmqd *d, struct blkmq_error *error)
+{
+  const struct privileges *privileges = &d->options.privileges;
+  int r;
+
+  if (!privileges->has_user)
+    return 0;
+  r = private_place_give (&d->place, privileges->user.uid, privileges->group,
+                          error);
+  return r < 0 ? r : privileges_drop (privileges, error);
+}
+
 static int
 start (struct blkmqd *d, struct blkmq_error *error)
 {
@@ -358,6 +373,18 @@ print_debug (const char *line)
   log_line (LOG_LEVEL_DEBUG, "%s", line);
 }
 
+/* The control socket is not removed by a user who may not. */
+static void
+note_control (const struct blkmqd *d)
+{
+  const char *path = exports_server_value (d->exports, FRONT_CONTROL);
+  struct stat st;
+
+  if (d->control != NULL && d->options.privileges.has_user
+      && (lstat (path, &st) == 0 || errno != ENOENT))
+    log_debug ("control=%s is left behind", path);
+}
+
 /* Whatever there is of it. */
 static void
 take_down (struct blkmqd *d)
@@ -371,6 +398,7 @@ take_down (struct blkmqd *d)
   process_release_signals ();
 
   front_control_stop (d->control);
+  note_control (d);
   if (d->server_runs)
     server_stop (d->server);
   if (d->exports_run) {
@@ -400,8 +428,10 @@ serve (struct blkmqd *d)
   if (r == 0) {
     describe_exports (d);
     warn_of_strangers (d);
-    r = start (d, &error);
+    r = change_user (d, &error);
   }
+  if (r == 0)
+    r = start (d, &error);
   /* Whoever waits for the file may then read what was printed. */
   if (r == 0 && d->options.command == NULL)
     print_uris (d);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * options-access.c: options that say who may connect, and to what.  The main
+ * options-access.c: options that say who may connect, to what, and who
+ * blkmqd is then.  The main
  * thread, before others run.
  */
 
@@ -87,6 +88,10 @@ options_access_take (struct options *options, unsigned option,
     return access_add_groups (&options->access, name, value, error);
   case OPT_ALLOW_FROM:
     return access_add_nets (&options->access, name, value, error);
+  case OPT_USER:
+    return privileges_set_user (&options->privileges, name, value, error);
+  case OPT_GROUP:
+    return privileges_set_group (&options->privileges, name, value, error);
   default:
     return 0;
   }
@@ -103,6 +108,23 @@ is_for_none (const struct option_values *values, unsigned option, bool has_kind,
   log_error ("%s=%s: there is no %s that it is for",
              option_rows[option].key.name, values->strings[option], missing);
   return true;
+}
+
+static enum options_result
+check_user (struct options *options, const struct option_values *values)
+{
+  struct blkmq_error error;
+
+  if (values->given[OPT_GROUP] && !values->given[OPT_USER]) {
+    log_error ("--group=%s: goes with --user=USER only",
+               values->strings[OPT_GROUP]);
+    return OPTIONS_WRONG;
+  }
+  if (privileges_check (&options->privileges, &error) < 0) {
+    log_error ("%s", error.message);
+    return OPTIONS_WRONG;
+  }
+  return OPTIONS_SERVE;
 }
 
 enum options_result
@@ -122,5 +144,5 @@ options_access_check (struct options *options,
       || is_for_none (values, OPT_ALLOW_GID, has_unix || has_own, "--unix")
       || is_for_none (values, OPT_ALLOW_FROM, has_tcp, "--tcp"))
     return OPTIONS_WRONG;
-  return OPTIONS_SERVE;
+  return check_user (options, values);
 }

@@ -63,6 +63,18 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "only from there, or ADDRESS/PREFIX, over TCP" },
   },
+  [OPT_USER] = {
+      .value = "USER",
+      .key = { .name = "--user",
+               .type = BLKMQ_KEY_STRING,
+               .help = "become this user when all is open" },
+  },
+  [OPT_GROUP] = {
+      .value = "GROUP",
+      .key = { .name = "--group",
+               .type = BLKMQ_KEY_STRING,
+               .help = "instead of the group of --user" },
+  },
   [OPT_RUN] = {
       .value = "COMMAND",
       .key = { .name = "--run",

@@ -10,6 +10,7 @@
 
 #include "front/unix-socket.h"
 #include "server/access.h"
+#include "server/privileges.h"
 #include "server/server.h"
 
 /* One --unix or --tcp. */
@@ -27,6 +28,7 @@ struct options {
   unsigned nr_addresses;
   struct unix_rights unix_rights; /* of each --unix */
   struct access access;
+  struct privileges privileges;
   const char *pidfile; /* or NULL */
   const char *command; /* of --run, or NULL */
   unsigned nr_threads;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "server/log.h"
 #include "server/process.h"
 
 static int
@@ -139,10 +140,15 @@ pidfile_remove (struct pidfile *pidfile)
 
   if (pidfile->path == NULL)
     return;
+  if (lstat (pidfile->path, &st) < 0
+          ? errno != ENOENT
+          : st.st_dev == pidfile->dev && st.st_ino == pidfile->ino
+                && unlink (pidfile->path) < 0) {
+    log_debug ("--pidfile=%s is left behind, and empty: %s", pidfile->path,
+               strerror (errno));
+    (void)!ftruncate (pidfile->fd, 0);
+  }
   close (pidfile->fd);
-  if (lstat (pidfile->path, &st) == 0 && st.st_dev == pidfile->dev
-      && st.st_ino == pidfile->ino)
-    unlink (pidfile->path);
   pidfile->path = NULL;
 }
 
@@ -156,6 +162,18 @@ private_place_make (struct private_place *place, struct blkmq_error *error)
     return fail ("a directory for a socket in ", "/tmp", errno, error);
   }
   snprintf (place->socket, sizeof place->socket, "%s/socket", place->dir);
+  return 0;
+}
+
+int
+private_place_give (const struct private_place *place, uid_t uid, gid_t gid,
+                    struct blkmq_error *error)
+{
+  /* Until then nobody else can put anything there. */
+  if (place->dir[0] != '\0'
+      && (lchown (place->socket, uid, gid) < 0
+          || lchown (place->dir, uid, gid) < 0))
+    return fail ("", place->dir, errno, error);
   return 0;
 }
 

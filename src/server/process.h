@@ -42,7 +42,8 @@ int pidfile_make (struct pidfile *pidfile, const char *path,
 /* Write the number, once. */
 int pidfile_write (struct pidfile *pidfile, struct blkmq_error *error);
 
-/* If it is still the one that was written. */
+/* If it is still the one that was written.  Who may not is left with an empty
+ * file. */
 void pidfile_remove (struct pidfile *pidfile);
 
 /* A directory of one's own with room for a socket. */
@@ -52,6 +53,10 @@ struct private_place {
 };
 
 int private_place_make (struct private_place *place, struct blkmq_error *error);
+
+/* From now on it is that user's. */
+int private_place_give (const struct private_place *place, uid_t uid, gid_t gid,
+                        struct blkmq_error *error);
 
 /* The socket is gone already. */
 void private_place_remove (struct private_place *place);

@@ -86,6 +86,18 @@ usage "--allow-gid=0: there is no --unix" --tcp 127.0.0.1:0 1G --allow-gid 0
 usage "--allow-from=::1: there is no --tcp" --unix s 1G --allow-from ::1
 usage "--allow-from=::1: there is no --tcp" --run true 1G --allow-from ::1
 
+usage "--user=no-such-user: no such user; must be a name, or a number from 0" \
+  --unix s 1G --user no-such-user
+usage "--user=4294967295: the number is too large" \
+  --unix s 1G --user 4294967295
+usage "--user=root: must be another user than root" --unix s 1G --user root
+usage "--user=0: must be another user than root" --unix s 1G --user=0
+usage "--group=no-such-group: no such group; must be a name, or a number" \
+  --unix s 1G --user nobody --group no-such-group
+usage "--group=1: goes with --user=USER only" --unix s 1G --group 1
+usage "--user=4242: the system knows no such user, and so not his group: say \
+--group=GROUP" --unix s 1G --user 4242
+
 # Keys are those of the disks.
 usage "size: required" --unix s
 usage "size=foo: not a number" --unix s foo

@@ -25,6 +25,8 @@ completes '--log-level=' --unix = x --lo
 completes '--help' --he
 completes 'root' --allow-uid = roo
 completes 'root' --unix-owner = roo
+completes 'root' --user = roo
+completes 'root' --group roo
 completes '0:root' --unix-owner 0:roo
 completes '0,root' --allow-uid = 0,roo
 completes 'root' --allow-gid roo
