@@ -57,6 +57,7 @@ automake_results ()
     name=${trs#"$dir"/}
     name=${name%.trs}
     ran=1
+    note_time "$trs" "${trs%.trs}.log" "$name"
     while read -r kind count; do
       # The test's own words belong ahead of its result.
       case $kind in
@@ -67,6 +68,16 @@ automake_results ()
     done < <(count_trs "$trs" "${trs%.trs}.log")
   done < <(find "$dir" -name '*.trs' -not -path "$dir/blkmq-*" | sort)
   ((ran)) || fail 'make check ran no test'
+}
+
+# note_time TRS LOG NAME: how many seconds it ran.  Automake makes the log when
+# a test begins and the other when it has ended.  Not every file system knows.
+note_time ()
+{
+  local begin end
+  begin=$(stat -c %W "$2") end=$(stat -c %Y "$1")
+  ((begin == 0)) ||
+    printf 'time %d %s\n' "$((end - begin))" "$3" >>"$results_file"
 }
 
 # A test's last words; Automake adds a line of its own.

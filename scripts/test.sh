@@ -44,6 +44,10 @@ dev_test ()
     printf '%8d%8d%8d%9d\n' "$p" "$f" "$s" "$stage_seconds"
     line_open=0
     explain "$log"
+    printf '%d %s\n' "$stage_seconds" "$stage" >>"$dir/stage-times"
+    awk -v stage="$stage" \
+      '$1 == "time" && $2 { print $2, $3 " (" stage ")" }' \
+      "$dir/$stage.results" >>"$dir/test-times"
     nr_passed=$((nr_passed + p))
     nr_failed=$((nr_failed + f))
     nr_skipped=$((nr_skipped + s))
@@ -51,9 +55,22 @@ dev_test ()
     [ "$stage" != build ] || ((f == 0)) || break
   done
   printf '%-12s%33d\n\n' all "$((SECONDS - begin))"
+  longest stages 4 "$dir/stage-times"
+  longest tests 6 "$dir/test-times"
   printf '%d passed, %d failed, %d skipped\n' \
     "$nr_passed" "$nr_failed" "$nr_skipped"
   ((nr_failed == 0))
+}
+
+# longest WHAT NR FILE: FILE has lines of seconds and a name.
+longest ()
+{
+  [ -s "$3" ] || return 0
+  printf 'longest %s, s:\n' "$1"
+  sort -rn "$3" | head -n "$2" | while read -r seconds name; do
+    printf '  %5d  %s\n' "$seconds" "$name"
+  done
+  echo
 }
 
 # run_stage NAME LOG RESULTS: sets stage_seconds.  Whatever goes wrong becomes
