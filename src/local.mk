@@ -164,6 +164,8 @@ src_libblkmq_front_la_SOURCES = \
 	src/front/keys.h \
 	src/front/nbd-answer.c \
 	src/front/nbd-answer.h \
+	src/front/path.c \
+	src/front/path.h \
 	src/front/stats.c \
 	src/front/stats.h \
 	src/front/unix-socket.c \

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "front/path.h"
 #include "front/unix-socket.h"
 
 /* Say WHAT is wrong; returns -ERROR. */
@@ -207,9 +208,14 @@ unix_socket_open (struct unix_socket *unix_socket, struct blkmq_error *error)
                    error);
   strcpy (address.sun_path, path);
 
+  unix_socket->full_path = path_absolute (path);
+  if (unix_socket->full_path == NULL)
+    return fail (unix_socket, "its directory", errno, error);
   unix_socket->fd = make_socket ();
-  if (unix_socket->fd < 0)
-    return fail (unix_socket, "socket", errno, error);
+  if (unix_socket->fd < 0) {
+    r = fail (unix_socket, "socket", errno, error);
+    goto free_path;
+  }
   /* See bind_to: it is private from the moment it exists, whatever umask, which
    * is of all threads, says. */
   if ((unix_socket->is_private && fchmod (unix_socket->fd, 0600) < 0)
@@ -255,6 +261,9 @@ remove:
   unlink (path);
 close:
   close (unix_socket->fd);
+free_path:
+  free (unix_socket->full_path);
+  unix_socket->full_path = NULL;
   return r;
 }
 
@@ -263,10 +272,10 @@ unix_socket_remove (const struct unix_socket *unix_socket)
 {
   struct stat st;
 
-  if (lstat (unix_socket->path, &st) < 0)
+  if (lstat (unix_socket->full_path, &st) < 0)
     return errno == ENOENT ? 0 : -errno;
   if (st.st_dev != unix_socket->dev || st.st_ino != unix_socket->ino
-      || unlink (unix_socket->path) == 0)
+      || unlink (unix_socket->full_path) == 0)
     return 0;
   return -errno;
 }
@@ -278,5 +287,7 @@ unix_socket_close (struct unix_socket *unix_socket)
   int r = unix_socket_remove (unix_socket);
 
   close (unix_socket->fd);
+  free (unix_socket->full_path);
+  unix_socket->full_path = NULL;
   return r;
 }

@@ -29,7 +29,8 @@ struct unix_socket {
                                      * that no other thread makes files */
   int backlog;
 
-  int fd; /* listens, and does not block */
+  int fd;          /* listens, and does not block */
+  char *full_path; /* absolute: it is removed wherever the process is then */
   dev_t dev;
   ino_t ino; /* of the socket at PATH: whether it is still ours */
 };

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "front/path.h"
 #include "server/listen-internal.h"
 
 /* How often a port is drawn that another address of the same name must have
@@ -62,23 +63,6 @@ add_socket (struct address *address, int fd)
 /* ------------------------------------------------------------------------ */
 /* Unix sockets                                                              */
 
-/* Whoever reads a URI may be elsewhere. */
-static char *
-absolute (const char *path)
-{
-  char *here, *result;
-
-  if (path[0] == '/')
-    return strdup (path);
-  here = getcwd (NULL, 0);
-  if (here == NULL)
-    return NULL;
-  if (asprintf (&result, "%s/%s", here, path) < 0)
-    result = NULL;
-  free (here);
-  return result;
-}
-
 int
 listeners_open_unix (struct listeners *listeners, unsigned index,
                      const char *path, const struct unix_rights *rights,
@@ -88,7 +72,8 @@ listeners_open_unix (struct listeners *listeners, unsigned index,
   int r;
 
   address->listeners = listeners;
-  address->path = absolute (path);
+  /* Whoever reads a URI may be elsewhere. */
+  address->path = path_absolute (path);
   if (address->path == NULL)
     return refuse ("--unix", path, errno, strerror (errno), error);
   address->unix_socket = (struct unix_socket){
@@ -103,6 +88,7 @@ listeners_open_unix (struct listeners *listeners, unsigned index,
   r = add_socket (address, address->unix_socket.fd);
   if (r < 0) {
     unix_socket_remove (&address->unix_socket);
+    free (address->unix_socket.full_path);
     refuse ("--unix", path, -r, strerror (-r), error);
   }
   return r;
