@@ -548,6 +548,7 @@ blkmqd_tests = \
 	tests/server/test-man-examples.sh \
 	tests/server/test-man-options.sh \
 	tests/server/test-privileges.sh \
+	tests/server/test-reload.sh \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
 	tests/server/test-tcp.sh \

@@ -129,6 +129,21 @@ remove_files (struct blkmqd *d)
   pidfile_remove (&d->pidfile);
 }
 
+/* SIGHUP: what others may have replaced is opened anew.  What cannot be had
+ * stays as it was, and so does every connection. */
+static void
+reload (struct blkmqd *d)
+{
+  struct blkmq_error error;
+  int r = log_reopen (&error);
+
+  if (r < 0)
+    log_error ("SIGHUP: %s; going on with the one there was", error.message);
+  else
+    log_info ("SIGHUP: %s", r == 0 ? "the log goes on here"
+                                   : "there is nothing to be reloaded");
+}
+
 static void
 on_signal (struct ev_loop *loop, ev_io *watcher, int events)
 {
@@ -143,6 +158,11 @@ on_signal (struct ev_loop *loop, ev_io *watcher, int events)
         begin_end (d);
         stop_if_all_is_done (d);
       }
+      continue;
+    }
+    if (number == SIGHUP && !process_has_lost_terminal ()) {
+      if (!d->is_ending)
+        reload (d);
       continue;
     }
     if (d->was_told) {
@@ -422,9 +442,14 @@ static int
 serve (struct blkmqd *d)
 {
   struct blkmq_error error = { "" };
-  int r;
+  int r = 0;
 
-  r = set_up (d, &error);
+  if (d->options.log_file != NULL)
+    r = log_open_file (d->options.log_file, &error);
+  if (d->options.uses_syslog)
+    log_open_syslog ();
+  if (r == 0)
+    r = set_up (d, &error);
   if (r == 0) {
     describe_exports (d);
     warn_of_strangers (d);
@@ -443,6 +468,7 @@ serve (struct blkmqd *d)
     log_error ("%s", error.message);
     return EXIT_FAILED;
   }
+  log_leave_stderr ();
   ev_run (d->loop, 0);
   return d->options.command != NULL ? d->run.exit_status : EXIT_TOLD;
 }
@@ -454,6 +480,7 @@ main (int argc, char **argv)
   int status = EXIT_USAGE;
 
   process_prepare (&d.nofile);
+  log_find_journal ();
   switch (options_parse (&d.options, argc, argv)) {
   case OPTIONS_WRONG:
     break;
@@ -469,5 +496,6 @@ main (int argc, char **argv)
     }
   }
   options_free (&d.options);
+  log_close ();
   return status;
 }

@@ -55,6 +55,8 @@ options_check (struct options *options, struct option_values *values)
   if (check_limits (values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
   options->command = values->strings[OPT_RUN];
+  options->log_file = values->strings[OPT_LOG_FILE];
+  options->uses_syslog = values->given[OPT_SYSLOG];
   options->pidfile = values->strings[OPT_PIDFILE];
   if (options->nr_addresses == 0 && options->command == NULL) {
     log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT or "

@@ -94,6 +94,15 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .words = log_level_names,
                .help = "error, warning, info or debug" },
   },
+  [OPT_LOG_FILE] = {
+      .value = "FILE",
+      .key = { .name = "--log-file",
+               .type = BLKMQ_KEY_STRING,
+               .help = "log there; SIGHUP opens it anew" },
+  },
+  [OPT_SYSLOG] = {
+      .key = { .name = "--syslog", .help = "log to syslog" },
+  },
   [OPT_THREADS] = {
       .value = "N",
       .key = { .name = "--threads",

@@ -29,8 +29,10 @@ struct options {
   struct unix_rights unix_rights; /* of each --unix */
   struct access access;
   struct privileges privileges;
-  const char *pidfile; /* or NULL */
-  const char *command; /* of --run, or NULL */
+  const char *pidfile;  /* or NULL */
+  const char *command;  /* of --run, or NULL */
+  const char *log_file; /* or NULL */
+  bool uses_syslog;
   unsigned nr_threads;
   unsigned busy_poll_us;
   struct server_limits limits;

@@ -31,6 +31,18 @@ fail (const char *what, const char *path, int error, struct blkmq_error *to)
   return -error;
 }
 
+static bool had_terminal;
+
+static bool
+has_terminal (void)
+{
+  int fd = open ("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+  if (fd >= 0)
+    close (fd);
+  return fd >= 0;
+}
+
 void
 process_prepare (struct rlimit *inherited)
 {
@@ -42,6 +54,8 @@ process_prepare (struct rlimit *inherited)
   while (fd >= 0 && fd <= STDERR_FILENO);
   if (fd >= 0)
     close (fd);
+
+  had_terminal = has_terminal ();
 
   signal (SIGPIPE, SIG_IGN);
 
@@ -86,6 +100,12 @@ process_take_signals (struct blkmq_error *error)
     return fail ("signals", "", errno, error);
   pthread_sigmask (SIG_BLOCK, &signals, NULL);
   return fd;
+}
+
+bool
+process_has_lost_terminal (void)
+{
+  return had_terminal && !has_terminal ();
 }
 
 void

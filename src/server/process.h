@@ -24,6 +24,9 @@ void process_prepare (struct rlimit *inherited);
  * negative errno with ERROR. */
 int process_take_signals (struct blkmq_error *error);
 
+/* It had a terminal, and that has gone: a window was closed, a line cut. */
+bool process_has_lost_terminal (void);
+
 /* They end the process again. */
 void process_release_signals (void);
 

@@ -21,7 +21,8 @@ completes ()
 
 completes '--unix= --unix-mode= --unix-owner=' --un
 completes '--unix-mode=' --unix-m
-completes '--log-level=' --unix = x --lo
+completes '--log-level=' --unix = x --log-l
+completes '--syslog' --sy
 completes '--help' --he
 completes 'root' --allow-uid = roo
 completes 'root' --unix-owner = roo
@@ -43,6 +44,7 @@ completes 'memory null' driver =
 touch a-file
 completes 'a-file' --unix = a-
 completes 'a-file' --pidfile a-
+completes 'a-file' --log-file = a-
 # Where "=" does not end a word, the word stays whole.
 COMP_WORDBREAKS=' '
 completes 'scheduler=mq-deadline' scheduler=mq

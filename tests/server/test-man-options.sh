@@ -10,8 +10,8 @@ run_blkmqd --help
 expect_equal "the status of --help" "$status" 0
 mv out text
 
-# "  --name=VALUE   text (default X)"
-sed -n 's/^  \(--[a-z-]*=[A-Z:]*\) .*/\1/p' text | sort >help
+# "  --name=VALUE   text (default X)"; or "  --name   text".
+sed -n 's/^  \(--[a-z-]*=\?[A-Z:]*\) .*/\1/p' text | sort >help
 [ "$(wc -l <help)" -ge 14 ] || fail "--help has only: $(cat help)"
 
 # "=item B<--name=>VALUE", in a line with its text.
@@ -21,14 +21,18 @@ awk '
   /^=/ { if (item != "") print item "\t" text; item = text = "" }
   /^=item/ { item = substr ($0, 7); next }
   NF { text = text " " $0 }' "$manual" >items
-sed -n 's/^B<\(--[a-z-]*=\)>\([A-Z:]*\)\t.*/\1\2/p' items | sort >page
+sed -n -e 's/^B<\(--[a-z-]*=\)>\([A-Z:]*\)\t.*/\1\2/p' \
+  -e 's/^B<\(--[a-z-]*\)>\t.*/\1/p' items | grep -vxe --help -e --version \
+  | sort >page
 expect_equal "the options of the page" "$(cat page)" "$(cat help)"
 awk '/^=head1/ { inside = ($2 == "SYNOPSIS") } inside' "$manual" \
-  | grep -o -e '--[a-z-]*=[A-Z:]*' | sort >synopsis
+  | grep -o -e '--[a-z-]*=\?[A-Z:]*' | grep -vxe --help -e --version \
+  | sort >synopsis
 expect_equal "the options of the synopsis" "$(cat synopsis)" "$(cat help)"
 
 nr=0
-while IFS='=' read -r name _; do
+while IFS='=' read -r name value; do
+  [ -n "$value" ] || continue # a switch
   default=$(sed -n "s/^  $name=.*(default \([a-zA-Z0-9]*\))\$/\1/p" text)
   text=$(awk -F '\t' -v name="B<$name=>" 'index ($1, name) == 1 { print $2 }' \
     items)

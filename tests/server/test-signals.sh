@@ -27,7 +27,7 @@ begin_request ()
 
 # ---- the first signal ----
 
-for signal in TERM INT HUP; do
+for signal in TERM INT; do
   # It would take an hour; but then it is let go.
   begin_request --drain-timeout 0 fault=op=read,hang
   kill -"$signal" "$pid"
