@@ -551,11 +551,12 @@ blkmqd_tests = \
 	tests/server/test-reload.sh \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
+	tests/server/test-socket-activation.sh \
 	tests/server/test-tcp.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
 EXTRA_DIST += tests/server/client.pl tests/server/functions.sh \
-	tests/server/knock.pl
+	tests/server/knock.pl tests/server/pass.pl
 TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.

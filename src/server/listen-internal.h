@@ -12,12 +12,12 @@
 #include "server/admission.h"
 #include "server/listen.h"
 
-/* What one --unix or --tcp asks for. */
+/* What one --unix or --tcp asks for, or a socket that was passed. */
 struct address {
   struct listeners *listeners;
-  bool is_tcp;
+  bool is_tcp, is_passed;
   struct unix_socket unix_socket;
-  char *path; /* absolute */
+  char *path; /* absolute; "": of an abstract socket */
   char *host; /* as it stands in a URI */
   char port[8];
 };

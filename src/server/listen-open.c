@@ -9,12 +9,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "text.h"
@@ -342,6 +345,73 @@ listeners_are_reached_from_afar (const struct listeners *listeners)
 }
 
 /* ------------------------------------------------------------------------ */
+/* Sockets that are open                                                     */
+
+static int
+find_path (struct address *address, const struct sockaddr_un *name,
+           socklen_t bytes)
+{
+  char path[sizeof name->sun_path + 1] = "";
+  size_t prefix = offsetof (struct sockaddr_un, sun_path);
+
+  /* An abstract one begins with a zero. */
+  if (bytes > prefix && name->sun_path[0] != '\0')
+    memcpy (path, name->sun_path, bytes - prefix);
+  address->path = path[0] != '\0' ? path_absolute (path) : strdup ("");
+  return address->path != NULL ? 0 : -ENOMEM;
+}
+
+static int
+find_host (struct address *address, const struct sockaddr *name,
+           socklen_t bytes)
+{
+  static const struct in6_addr any = IN6ADDR_ANY_INIT;
+  const struct sockaddr_in6 *in6 = (const void *)name;
+  const struct sockaddr_in *in = (const void *)name;
+  bool is_any = name->sa_family == AF_INET6
+                    ? memcmp (&in6->sin6_addr, &any, sizeof any) == 0
+                    : in->sin_addr.s_addr == INADDR_ANY;
+  char host[NI_MAXHOST];
+
+  if (getnameinfo (name, bytes, host, sizeof host, address->port,
+                   sizeof address->port, NI_NUMERICHOST | NI_NUMERICSERV)
+      != 0)
+    return -EINVAL;
+  address->host = host_of_uri (is_any ? "" : host);
+  return address->host != NULL ? 0 : -ENOMEM;
+}
+
+int
+listeners_add_passed (struct listeners *listeners, unsigned index, int fd,
+                      struct blkmq_error *error)
+{
+  struct address *address = &listeners->addresses[index];
+  struct sockaddr_storage name = { .ss_family = AF_UNSPEC };
+  socklen_t bytes = sizeof name;
+  int flags = fcntl (fd, F_GETFL), r;
+
+  address->listeners = listeners;
+  address->is_passed = true;
+  if (flags < 0 || fcntl (fd, F_SETFL, flags | O_NONBLOCK) < 0
+      || getsockname (fd, (struct sockaddr *)&name, &bytes) < 0)
+    r = -errno;
+  else if (name.ss_family == AF_UNIX)
+    r = find_path (address, (const void *)&name, bytes);
+  else {
+    address->is_tcp = true;
+    r = find_host (address, (const void *)&name, bytes);
+  }
+  if (r == 0)
+    r = add_socket (address, fd);
+  else
+    close (fd);
+  if (r < 0)
+    snprintf (error->message, sizeof error->message, "fd %d: %s", fd,
+              strerror (-r));
+  return r;
+}
+
+/* ------------------------------------------------------------------------ */
 /* URIs                                                                      */
 
 /* TEXT with all but what may stand in any part of a URI, and in KEPT, as %XX;
@@ -376,7 +446,7 @@ listeners_uri (const struct listeners *listeners, unsigned index,
   char *uri = NULL;
   int n = -1;
 
-  if (export != NULL && path != NULL)
+  if (export != NULL && path != NULL && (address->is_tcp || path[0] != '\0'))
     n = address->is_tcp
             ? asprintf (&uri, "nbd://%s:%s%s%s", address->host, address->port,
                         *name != '\0' ? "/" : "", export)

@@ -258,7 +258,7 @@ listeners_stop (struct listeners *listeners)
 
     if (listeners->loop != NULL)
       ev_io_stop (listeners->loop, &socket->io);
-    if (socket->address->is_tcp)
+    if (socket->address->is_tcp || socket->address->is_passed)
       close (socket->fd);
     else
       note_removal (socket->address,
@@ -273,7 +273,7 @@ listeners_remove (const struct listeners *listeners)
   for (unsigned i = 0; i < listeners->nr_sockets; i++) {
     const struct address *address = listeners->sockets[i]->address;
 
-    if (!address->is_tcp)
+    if (!address->is_tcp && !address->is_passed)
       note_removal (address, unix_socket_remove (&address->unix_socket));
   }
 }

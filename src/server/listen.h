@@ -31,8 +31,13 @@ int listeners_open_unix (struct listeners *listeners, unsigned index,
                          const char *path, const struct unix_rights *rights,
                          struct blkmq_error *error);
 
+/* Take FD, which listens; others opened it, and may go on using it, so it stays
+ * in the file system.  Closes it, whatever happens. */
+int listeners_add_passed (struct listeners *listeners, unsigned index, int fd,
+                          struct blkmq_error *error);
+
 /* Of address INDEX: for a client of the export NAME; to be freed.  NULL: no
- * memory. */
+ * memory, or it is an abstract socket, which no URI can name. */
 char *listeners_uri (const struct listeners *listeners, unsigned index,
                      const char *name);
 

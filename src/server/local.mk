@@ -36,6 +36,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/options-internal.h \
 	src/server/options-table.c \
 	src/server/output.c \
+	src/server/passed.c \
+	src/server/passed.h \
 	src/server/privileges.c \
 	src/server/privileges.h \
 	src/server/process.c \
@@ -49,7 +51,9 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/spin.c \
 	src/server/transmit.c \
 	src/server/worker.c
-src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) -fvisibility=hidden
+src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) \
+	$(SYSTEMD_CFLAGS) -fvisibility=hidden
+src_server_libblkmqd_la_LIBADD = $(SYSTEMD_LIBS)
 
 # Drivers that it loads find the engine in it.
 bin_PROGRAMS += blkmqd

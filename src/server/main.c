@@ -23,6 +23,7 @@
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/options.h"
+#include "server/passed.h"
 #include "server/process.h"
 #include "server/run.h"
 #include "server/server.h"
@@ -38,6 +39,7 @@ struct blkmqd {
   struct exports *exports; /* the options' */
   struct rlimit nofile;    /* as it was found */
   struct private_place place;
+  struct passed passed;
   struct listeners *listeners;
   struct front_control *control;
   struct server *server;
@@ -262,9 +264,25 @@ open_listeners (struct blkmqd *d, bool tcp, struct blkmq_error *error)
 
     if (address->is_tcp != tcp)
       continue;
-    r = tcp ? listeners_open_tcp (d->listeners, i, address->value, error)
-            : listeners_open_unix (d->listeners, i, address->value,
-                                   &options->unix_rights, error);
+    r = tcp ? listeners_open_tcp (d->listeners, d->passed.nr + i,
+                                  address->value, error)
+            : listeners_open_unix (d->listeners, d->passed.nr + i,
+                                   address->value, &options->unix_rights,
+                                   error);
+  }
+  return r;
+}
+
+static int
+take_passed (struct blkmqd *d, struct blkmq_error *error)
+{
+  int r = 0;
+
+  for (unsigned i = 0; i < d->passed.nr && r == 0; i++) {
+    r = passed_check (&d->passed.sockets[i], error);
+    if (r == 0)
+      r = listeners_add_passed (d->listeners, i, d->passed.sockets[i].fd,
+                                error);
   }
   return r;
 }
@@ -287,11 +305,14 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
   r = server_alloc (&server_options, &d->server, error);
   if (r < 0)
     return r;
-  d->listeners = listeners_alloc (d->options.nr_addresses + 1);
+  d->listeners = listeners_alloc (d->passed.nr + d->options.nr_addresses + 1);
   if (d->listeners == NULL) {
     snprintf (error->message, sizeof error->message, "out of memory");
     return -ENOMEM;
   }
+  r = take_passed (d, error);
+  if (r < 0)
+    return r;
   /* A name server may let one wait, and a signal ends that. */
   r = open_listeners (d, true, error);
   if (r < 0)
@@ -300,7 +321,7 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
   r = open_events (d, error);
   if (r < 0)
     return r;
-  if (d->options.nr_addresses == 0) {
+  if (d->passed.nr + d->options.nr_addresses == 0) {
     r = private_place_make (&d->place, error);
     if (r < 0)
       return r;
@@ -348,16 +369,20 @@ start (struct blkmqd *d, struct blkmq_error *error)
   return 0;
 }
 
-/* Each disk at each address, a line each. */
+/* Each disk at each address, a line each.  Who passes a socket knows where it
+ * is, and stdout is his: libnbd's clients have it from theirs. */
 static void
 print_uris (const struct blkmqd *d)
 {
-  for (unsigned i = 0; i < d->options.nr_addresses; i++)
+  for (unsigned i = 0; i < d->passed.nr + d->options.nr_addresses; i++)
     for (unsigned j = 0; j < exports_nr (d->exports); j++) {
       char *uri
           = listeners_uri (d->listeners, i, exports_at (d->exports, j)->name);
 
-      if (uri != NULL)
+      if (i < d->passed.nr)
+        log_info ("fd %d: %s", d->passed.sockets[i].fd,
+                  uri != NULL ? uri : "an abstract socket");
+      else if (uri != NULL)
         puts (uri);
       free (uri);
     }
@@ -477,11 +502,16 @@ int
 main (int argc, char **argv)
 {
   static struct blkmqd d = { .signal_fd = -1, .drained_fd = -1 };
+  struct blkmq_error error;
   int status = EXIT_USAGE;
 
   process_prepare (&d.nofile);
   log_find_journal ();
-  switch (options_parse (&d.options, argc, argv)) {
+  if (passed_take (&d.passed, &error) < 0) {
+    log_error ("%s", error.message);
+    return EXIT_FAILED;
+  }
+  switch (options_parse (&d.options, d.passed.nr, argc, argv)) {
   case OPTIONS_WRONG:
     break;
   case OPTIONS_DONE:
@@ -496,6 +526,7 @@ main (int argc, char **argv)
     }
   }
   options_free (&d.options);
+  passed_free (&d.passed);
   log_close ();
   return status;
 }

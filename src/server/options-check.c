@@ -58,7 +58,8 @@ options_check (struct options *options, struct option_values *values)
   options->log_file = values->strings[OPT_LOG_FILE];
   options->uses_syslog = values->given[OPT_SYSLOG];
   options->pidfile = values->strings[OPT_PIDFILE];
-  if (options->nr_addresses == 0 && options->command == NULL) {
+  if (options->nr_addresses + options->nr_passed == 0
+      && options->command == NULL) {
     log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT or "
                "--run=COMMAND");
     return OPTIONS_WRONG;

@@ -128,13 +128,15 @@ options_point_to_help (void)
 }
 
 enum options_result
-options_parse (struct options *options, int argc, char **argv)
+options_parse (struct options *options, unsigned nr_passed, int argc,
+               char **argv)
 {
   enum options_result result;
   struct option_values values;
 
   *options = (struct options){
     .exports = exports_alloc (),
+    .nr_passed = nr_passed,
     .addresses = calloc ((size_t)argc + 1, sizeof (struct address_option)),
   };
   if (options->exports == NULL || options->addresses == NULL) {

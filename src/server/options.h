@@ -29,6 +29,7 @@ struct options {
   struct unix_rights unix_rights; /* of each --unix */
   struct access access;
   struct privileges privileges;
+  unsigned nr_passed;   /* addresses that others listen at for us */
   const char *pidfile;  /* or NULL */
   const char *command;  /* of --run, or NULL */
   const char *log_file; /* or NULL */
@@ -45,9 +46,9 @@ enum options_result {
   OPTIONS_WRONG, /* a message was logged */
 };
 
-/* Also sets the level of the log. */
-enum options_result options_parse (struct options *options, int argc,
-                                   char **argv);
+/* Also sets the level of the log.  NR_PASSED sockets there are already. */
+enum options_result options_parse (struct options *options, unsigned nr_passed,
+                                   int argc, char **argv);
 
 /* After a message about the command line. */
 void options_point_to_help (void);

@@ -7,10 +7,18 @@
 # From the environment:
 #   BLKMQ_BLKMQD  path of blkmqd (required)
 #   BLKMQ_CTL     path of blkmqctl
+#   BLKMQ_BUILDDIR  where both were built
 
 blkmqd=$(realpath "${BLKMQ_BLKMQD:?set it to blkmqd}")
 # shellcheck source-path=SCRIPTDIR source=../shell/functions.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/functions.sh"
+
+# Skip unless blkmqd speaks with systemd.
+requires_systemd ()
+{
+  grep -q '^#define HAVE_LIBSYSTEMD 1' "${BLKMQ_BUILDDIR:?}/config.h" \
+    || skip "built without systemd"
+}
 
 # launch ARGUMENT...: blkmqd in the background, whatever becomes of it.  Sets
 # pid, and log and out, which have what it says on stderr and stdout.
