@@ -552,6 +552,7 @@ blkmqd_tests = \
 	tests/server/test-run.sh \
 	tests/server/test-signals.sh \
 	tests/server/test-socket-activation.sh \
+	tests/server/test-stdio.sh \
 	tests/server/test-tcp.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)

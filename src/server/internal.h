@@ -55,6 +55,8 @@ struct server {
   unsigned next_worker; /* the thread that adds connections */
   void (*drained) (void *opaque);
   void *drained_opaque;
+  void (*idle) (void *opaque);
+  void *idle_opaque;
 };
 
 /* A connection's memory is free. */

@@ -100,6 +100,23 @@ take_connection (const struct socket *socket, int fd,
   server_add_connection (listeners->server, fd, name);
 }
 
+void
+listeners_take (struct listeners *listeners, int fd, const char *name)
+{
+  struct sockaddr_storage peer = { .ss_family = AF_UNIX };
+  socklen_t bytes = sizeof peer;
+  struct address address = { .listeners = listeners };
+  struct socket socket = { .address = &address };
+
+  /* If not, then it is gone, and whoever reads from it finds out. */
+  (void)getpeername (fd, (struct sockaddr *)&peer, &bytes);
+  address.is_tcp = peer.ss_family != AF_UNIX;
+  if (name != NULL)
+    server_add_connection (listeners->server, fd, name);
+  else
+    take_connection (&socket, fd, &peer, bytes);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Want of descriptors or memory                                             */
 

@@ -49,6 +49,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/server.h \
 	src/server/sparse.c \
 	src/server/spin.c \
+	src/server/stdio.c \
+	src/server/stdio.h \
 	src/server/transmit.c \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) \
@@ -57,7 +59,10 @@ src_server_libblkmqd_la_LIBADD = $(SYSTEMD_LIBS)
 
 # Drivers that it loads find the engine in it.
 bin_PROGRAMS += blkmqd
-blkmqd_SOURCES = src/server/main.c
+blkmqd_SOURCES = \
+	src/server/blkmqd.h \
+	src/server/end.c \
+	src/server/main.c
 blkmqd_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS)
 blkmqd_LDFLAGS = $(AM_LDFLAGS) $(LTO_LDFLAGS) \
 	'-Wl,--export-dynamic-symbol=blkmq_*'

@@ -9,176 +9,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "front/control.h"
 #include "front/stats.h"
-#include "server/listen.h"
+#include "server/blkmqd.h"
 #include "server/log.h"
-#include "server/options.h"
-#include "server/passed.h"
-#include "server/process.h"
-#include "server/run.h"
-#include "server/server.h"
 
 enum { EXIT_TOLD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-/* So long clients have to read that what was in flight was aborted, and to take
- * their leave; a bit more than the server gives each of them for that. */
-#define ABORT_TIMEOUT_S 2.0
-
-struct blkmqd {
-  struct options options;
-  struct exports *exports; /* the options' */
-  struct rlimit nofile;    /* as it was found */
-  struct private_place place;
-  struct passed passed;
-  struct listeners *listeners;
-  struct front_control *control;
-  struct server *server;
-  struct pidfile pidfile;
-  struct run run;
-
-  struct ev_loop *loop;
-  ev_io signals, drained;
-  ev_timer drain_timeout;
-  int signal_fd, drained_fd;
-
-  bool exports_run, server_runs; /* they have started */
-  bool was_told;                 /* by a signal */
-  bool is_ending, is_aborting, is_drained;
-};
-
-/* ------------------------------------------------------------------------ */
-/* The end                                                                   */
-
-static void
-stop_if_all_is_done (struct blkmqd *d)
-{
-  if (d->is_drained && d->run.pid == 0)
-    ev_break (d->loop, EVBREAK_ALL);
-}
-
-/* Any thread. */
-static void
-tell_drained (void *opaque)
-{
-  struct blkmqd *d = opaque;
-  uint64_t one = 1;
-
-  (void)!write (d->drained_fd, &one, sizeof one);
-}
-
-static void
-on_drained (struct ev_loop *loop, ev_io *watcher, int events)
-{
-  struct blkmqd *d = watcher->data;
-
-  ev_io_stop (loop, watcher);
-  ev_timer_stop (loop, &d->drain_timeout);
-  d->is_drained = true;
-  stop_if_all_is_done (d);
-}
-
-static void
-on_drain_timeout (struct ev_loop *loop, ev_timer *watcher, int events)
-{
-  struct blkmqd *d = watcher->data;
-  unsigned nr = server_nr_connections (d->server);
-
-  if (d->is_aborting) {
-    log_warning ("%u connection%s cut off", nr, nr == 1 ? " is" : "s are");
-    server_cut_off (d->server);
-    d->is_drained = true;
-    stop_if_all_is_done (d);
-    return;
-  }
-  d->is_aborting = true;
-  log_warning ("%u connection%s not drained after %u ms (--drain-timeout): "
-               "aborting what is in flight",
-               nr, nr == 1 ? " is" : "s are", d->options.drain_timeout_ms);
-  server_abort (d->server);
-  ev_timer_set (watcher, ABORT_TIMEOUT_S, 0);
-  ev_timer_start (loop, watcher);
-}
-
-static void
-begin_end (struct blkmqd *d)
-{
-  if (d->is_ending)
-    return;
-  d->is_ending = true;
-  listeners_stop (d->listeners);
-  if (d->options.drain_timeout_ms > 0) {
-    ev_now_update (d->loop);
-    ev_timer_start (d->loop, &d->drain_timeout);
-  }
-  server_drain (d->server, tell_drained, d);
-}
-
-static void
-remove_files (struct blkmqd *d)
-{
-  listeners_remove (d->listeners);
-  private_place_remove (&d->place);
-  pidfile_remove (&d->pidfile);
-}
-
-/* SIGHUP: what others may have replaced is opened anew.  What cannot be had
- * stays as it was, and so does every connection. */
-static void
-reload (struct blkmqd *d)
-{
-  struct blkmq_error error;
-  int r = log_reopen (&error);
-
-  if (r < 0)
-    log_error ("SIGHUP: %s; going on with the one there was", error.message);
-  else
-    log_info ("SIGHUP: %s", r == 0 ? "the log goes on here"
-                                   : "there is nothing to be reloaded");
-}
-
-static void
-on_signal (struct ev_loop *loop, ev_io *watcher, int events)
-{
-  struct blkmqd *d = watcher->data;
-  struct signalfd_siginfo info;
-
-  while (read (d->signal_fd, &info, sizeof info) == sizeof info) {
-    int number = (int)info.ssi_signo;
-
-    if (number == SIGCHLD) {
-      if (run_reap (&d->run)) {
-        begin_end (d);
-        stop_if_all_is_done (d);
-      }
-      continue;
-    }
-    if (number == SIGHUP && !process_has_lost_terminal ()) {
-      if (!d->is_ending)
-        reload (d);
-      continue;
-    }
-    if (d->was_told) {
-      log_warning ("SIG%s again: ending at once", sigabbrev_np (number));
-      remove_files (d);
-      _exit (128 + number);
-    }
-    d->was_told = true;
-    log_info ("SIG%s: ending; connections: %u", sigabbrev_np (number),
-              server_nr_connections (d->server));
-    run_end (&d->run);
-    begin_end (d);
-  }
-}
 
 /* ------------------------------------------------------------------------ */
 /* The beginning                                                             */
@@ -228,32 +68,6 @@ warn_of_strangers (const struct blkmqd *d)
 }
 
 static int
-open_events (struct blkmqd *d, struct blkmq_error *error)
-{
-  d->signal_fd = process_take_signals (error);
-  if (d->signal_fd < 0)
-    return d->signal_fd;
-  d->drained_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (d->drained_fd >= 0)
-    d->loop = ev_loop_new (EVBACKEND_EPOLL | EVFLAG_NOENV);
-  if (d->loop == NULL) {
-    snprintf (error->message, sizeof error->message,
-              "there is no event loop to be had");
-    return -ENOMEM;
-  }
-  ev_io_init (&d->signals, on_signal, d->signal_fd, EV_READ);
-  ev_io_init (&d->drained, on_drained, d->drained_fd, EV_READ);
-  ev_timer_init (&d->drain_timeout, on_drain_timeout,
-                 d->options.drain_timeout_ms / 1000.0, 0);
-  d->signals.data = d;
-  d->drained.data = d;
-  d->drain_timeout.data = d;
-  ev_io_start (d->loop, &d->signals);
-  ev_io_start (d->loop, &d->drained);
-  return 0;
-}
-
-static int
 open_listeners (struct blkmqd *d, bool tcp, struct blkmq_error *error)
 {
   const struct options *options = &d->options;
@@ -273,11 +87,31 @@ open_listeners (struct blkmqd *d, bool tcp, struct blkmq_error *error)
   return r;
 }
 
+/* A connection that is passed alone, as by Accept=yes of a socket unit. */
+static bool
+is_client_passed (const struct blkmqd *d)
+{
+  enum passed_kind kind;
+
+  if (d->passed.nr != 1 || d->options.nr_addresses > 0
+      || d->options.command != NULL)
+    return false;
+  passed_describe (d->passed.sockets[0].fd, &kind);
+  return kind == PASSED_CONNECTED;
+}
+
+/* The only client, or else sockets at which clients connect. */
 static int
 take_passed (struct blkmqd *d, struct blkmq_error *error)
 {
   int r = 0;
 
+  if (d->options.is_stdio)
+    return stdio_open (&d->stdio, error);
+  if (d->is_single) {
+    d->stdio.fd = d->passed.sockets[0].fd;
+    return 0;
+  }
   for (unsigned i = 0; i < d->passed.nr && r == 0; i++) {
     r = passed_check (&d->passed.sockets[i], error);
     if (r == 0)
@@ -296,9 +130,12 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
     .nr_threads = d->options.nr_threads,
     .busy_poll_us = d->options.busy_poll_us,
     .limits = d->options.limits,
+    .idle = end_tell_idle,
+    .opaque = d,
   };
   int r;
 
+  d->is_single = d->options.is_stdio || is_client_passed (d);
   r = exports_set_up (d->exports, error);
   if (r < 0)
     return r;
@@ -318,10 +155,10 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
   if (r < 0)
     return r;
   /* From here on files are left behind by who does not clean up. */
-  r = open_events (d, error);
+  r = end_init (d, error);
   if (r < 0)
     return r;
-  if (d->passed.nr + d->options.nr_addresses == 0) {
+  if (d->passed.nr + d->options.nr_addresses == 0 && !d->is_single) {
     r = private_place_make (&d->place, error);
     if (r < 0)
       return r;
@@ -366,7 +203,13 @@ start (struct blkmqd *d, struct blkmq_error *error)
   if (r < 0)
     return r;
   listeners_start (d->listeners, d->loop, d->server, &d->options.access);
-  return 0;
+  if (!d->is_single)
+    return 0;
+  r = stdio_start (&d->stdio, end_tell_written, d, error);
+  if (r == 0)
+    listeners_take (d->listeners, d->stdio.fd,
+                    d->stdio.is_bridge ? "stdin" : NULL);
+  return r;
 }
 
 /* Each disk at each address, a line each.  Who passes a socket knows where it
@@ -407,6 +250,23 @@ run_command (struct blkmqd *d, struct blkmq_error *error)
 
   free (uri);
   return r;
+}
+
+/* ------------------------------------------------------------------------ */
+/* While it serves                                                           */
+
+/* What cannot be had stays as it was, and so does every connection. */
+void
+reload (struct blkmqd *d)
+{
+  struct blkmq_error error;
+  int r = log_reopen (&error);
+
+  if (r < 0)
+    log_error ("SIGHUP: %s; going on with the one there was", error.message);
+  else
+    log_info ("SIGHUP: %s", r == 0 ? "the log goes on here"
+                                   : "there is nothing to be reloaded");
 }
 
 /* ------------------------------------------------------------------------ */
@@ -455,12 +315,8 @@ take_down (struct blkmqd *d)
   front_control_free (d->control);
   server_free (d->server);
   listeners_free (d->listeners);
-  if (d->loop != NULL)
-    ev_loop_destroy (d->loop);
-  if (d->drained_fd >= 0)
-    close (d->drained_fd);
-  if (d->signal_fd >= 0)
-    close (d->signal_fd);
+  stdio_close (&d->stdio);
+  end_exit (d);
 }
 
 static int
@@ -483,7 +339,7 @@ serve (struct blkmqd *d)
   if (r == 0)
     r = start (d, &error);
   /* Whoever waits for the file may then read what was printed. */
-  if (r == 0 && d->options.command == NULL)
+  if (r == 0 && d->options.command == NULL && !d->is_single)
     print_uris (d);
   if (r == 0)
     r = pidfile_write (&d->pidfile, &error);
@@ -501,7 +357,7 @@ serve (struct blkmqd *d)
 int
 main (int argc, char **argv)
 {
-  static struct blkmqd d = { .signal_fd = -1, .drained_fd = -1 };
+  static struct blkmqd d = { .signal_fd = -1 };
   struct blkmq_error error;
   int status = EXIT_USAGE;
 

@@ -47,6 +47,25 @@ check_limits (struct option_values *values)
   return OPTIONS_SERVE;
 }
 
+/* Where clients come from. */
+static enum options_result
+check_addresses (struct options *options)
+{
+  unsigned nr = options->nr_addresses + options->nr_passed;
+
+  if (options->is_stdio && (nr > 0 || options->command != NULL)) {
+    log_error ("--stdio: there is one client; neither --unix, --tcp nor --run "
+               "goes with it, nor sockets that are passed");
+    return OPTIONS_WRONG;
+  }
+  if (nr == 0 && !options->is_stdio && options->command == NULL) {
+    log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT, "
+               "--stdio or --run=COMMAND");
+    return OPTIONS_WRONG;
+  }
+  return OPTIONS_SERVE;
+}
+
 enum options_result
 options_check (struct options *options, struct option_values *values)
 {
@@ -58,12 +77,9 @@ options_check (struct options *options, struct option_values *values)
   options->log_file = values->strings[OPT_LOG_FILE];
   options->uses_syslog = values->given[OPT_SYSLOG];
   options->pidfile = values->strings[OPT_PIDFILE];
-  if (options->nr_addresses + options->nr_passed == 0
-      && options->command == NULL) {
-    log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT or "
-               "--run=COMMAND");
+  options->is_stdio = values->given[OPT_STDIO];
+  if (check_addresses (options) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
-  }
   if (options_access_check (options, values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
   options->nr_threads = (unsigned)numbers[OPT_THREADS];

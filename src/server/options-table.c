@@ -75,6 +75,10 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "instead of the group of --user" },
   },
+  [OPT_STDIO] = {
+      .key = { .name = "--stdio",
+               .help = "serve the one client on stdin and stdout" },
+  },
   [OPT_RUN] = {
       .value = "COMMAND",
       .key = { .name = "--run",

@@ -34,6 +34,7 @@ struct options {
   const char *command;  /* of --run, or NULL */
   const char *log_file; /* or NULL */
   bool uses_syslog;
+  bool is_stdio;
   unsigned nr_threads;
   unsigned busy_poll_us;
   struct server_limits limits;

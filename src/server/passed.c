@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,17 @@ option_of (int fd, int option)
   return getsockopt (fd, SOL_SOCKET, option, &value, &bytes) < 0 ? -1 : value;
 }
 
+static bool
+is_connected (int fd)
+{
+  struct sockaddr_storage peer;
+  socklen_t bytes = sizeof peer;
+
+  return getpeername (fd, (struct sockaddr *)&peer, &bytes) == 0;
+}
+
 static const char *
-describe_socket (int fd, bool *is_stream, bool *listens)
+describe_socket (int fd, enum passed_kind *kind)
 {
   int domain = option_of (fd, SO_DOMAIN);
   bool is_unix = domain == AF_UNIX;
@@ -109,25 +119,28 @@ describe_socket (int fd, bool *is_stream, bool *listens)
     return is_unix ? "a Unix datagram socket" : "a UDP socket";
   if (option_of (fd, SO_TYPE) != SOCK_STREAM)
     return "a socket that is no stream";
-  *is_stream = true;
-  *listens = option_of (fd, SO_ACCEPTCONN) == 1;
-  if (*listens)
+  if (option_of (fd, SO_ACCEPTCONN) == 1) {
+    *kind = PASSED_LISTENS;
     return is_unix ? "a Unix socket that listens" : "a TCP socket that listens";
-  return is_unix ? "a Unix socket that does not listen"
-                 : "a TCP socket that does not listen";
+  }
+  if (is_connected (fd)) {
+    *kind = PASSED_CONNECTED;
+    return is_unix ? "a connected Unix socket" : "a connected TCP socket";
+  }
+  return "a socket that neither listens nor is connected";
 }
 
 const char *
-passed_describe (int fd, bool *is_stream, bool *listens)
+passed_describe (int fd, enum passed_kind *kind)
 {
   struct stat st;
 
-  *is_stream = *listens = false;
+  *kind = PASSED_OTHER;
   if (fstat (fd, &st) < 0)
     return "not open";
   switch (st.st_mode & S_IFMT) {
   case S_IFSOCK:
-    return describe_socket (fd, is_stream, listens);
+    return describe_socket (fd, kind);
   case S_IFIFO:
     return "a pipe";
   case S_IFREG:
@@ -145,11 +158,11 @@ passed_describe (int fd, bool *is_stream, bool *listens)
 int
 passed_check (const struct passed_socket *socket, struct blkmq_error *error)
 {
-  bool is_stream, listens;
-  const char *what = passed_describe (socket->fd, &is_stream, &listens);
+  enum passed_kind kind;
+  const char *what = passed_describe (socket->fd, &kind);
   struct text text;
 
-  if (listens)
+  if (kind == PASSED_LISTENS)
     return 0;
   text = text_begin_error (error);
   text_add (&text, "fd %d, which was passed as ", socket->fd);

@@ -7,9 +7,16 @@
 #ifndef BLKMQ_SERVER_PASSED_H
 #define BLKMQ_SERVER_PASSED_H
 
-#include <stdbool.h>
-
 #include "blkmq.h"
+
+enum passed_kind {
+  PASSED_OTHER,     /* none that NBD could be spoken on */
+  PASSED_LISTENS,   /* a stream socket of Unix or TCP */
+  PASSED_CONNECTED, /* likewise */
+};
+
+/* What it is, for messages: "a pipe", "a TCP socket that listens". */
+const char *passed_describe (int fd, enum passed_kind *kind);
 
 struct passed_socket {
   int fd;     /* not inherited by what blkmqd starts; else as it came */
@@ -31,9 +38,5 @@ int passed_check (const struct passed_socket *socket,
 
 /* Descriptors stay open. */
 void passed_free (struct passed *passed);
-
-/* "a pipe", "a TCP socket that listens": for messages.  *IS_STREAM: a stream
- * socket of Unix or TCP, *LISTENS if that listens. */
-const char *passed_describe (int fd, bool *is_stream, bool *listens);
 
 #endif /* BLKMQ_SERVER_PASSED_H */

@@ -43,6 +43,17 @@ has_terminal (void)
   return fd >= 0;
 }
 
+/* A client would take messages for answers. */
+static bool
+stderr_is_client (void)
+{
+  struct stat in, err;
+
+  return fstat (STDIN_FILENO, &in) == 0 && S_ISSOCK (in.st_mode)
+         && fstat (STDERR_FILENO, &err) == 0 && in.st_dev == err.st_dev
+         && in.st_ino == err.st_ino;
+}
+
 void
 process_prepare (struct rlimit *inherited)
 {
@@ -52,6 +63,8 @@ process_prepare (struct rlimit *inherited)
   do
     fd = open ("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0 && stderr_is_client ())
+    dup2 (fd, STDERR_FILENO);
   if (fd >= 0)
     close (fd);
 

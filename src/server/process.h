@@ -14,9 +14,10 @@
 #include "blkmq.h"
 
 /* First of all: stdin, stdout and stderr are open, so that no socket becomes
- * one of them; who writes to a closed connection gets an error and no signal;
- * and there may be as many descriptors as the system lets us have.  *INHERITED
- * is the limit that there was. */
+ * one of them; if stderr is the socket that stdin
+ * is, as inetd has it, nothing is written there; who writes to a closed
+ * connection gets an error and no signal; and there may be as many descriptors
+ * as the system lets us have.  *INHERITED is the limit that there was. */
 void process_prepare (struct rlimit *inherited);
 
 /* Block the signals that end blkmqd, and SIGCHLD, in this thread and those that

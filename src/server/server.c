@@ -93,6 +93,8 @@ server_alloc (const struct server_options *options, struct server **result,
     return set_error (error, -ENOMEM, "the server: no memory");
   server->exports = options->exports;
   server->limits = options->limits;
+  server->idle = options->idle;
+  server->idle_opaque = options->opaque;
   server->busy_poll_ns = UINT64_C (1000) * options->busy_poll_us;
   server->nr_workers = options->nr_threads;
   server->workers = calloc (options->nr_threads, sizeof (struct worker *));
@@ -223,9 +225,12 @@ server_nr_connections (const struct server *server)
 void
 server_connection_is_gone (struct server *server)
 {
-  if (atomic_fetch_sub (&server->nr_connections, 1) == 1
-      && atomic_load (&server->is_draining))
+  if (atomic_fetch_sub (&server->nr_connections, 1) != 1)
+    return;
+  if (atomic_load (&server->is_draining))
     server->drained (server->drained_opaque);
+  else if (server->idle != NULL)
+    server->idle (server->idle_opaque);
 }
 
 void

@@ -39,6 +39,11 @@ struct server_options {
   unsigned nr_threads;     /* 1 to SERVER_MAX_THREADS */
   unsigned busy_poll_us;   /* longest spin for the next request; 0: none */
   struct server_limits limits;
+
+  /* Unless it is NULL: the last connection has gone, and the server does not
+   * drain.  Any thread; must not block. */
+  void (*idle) (void *opaque);
+  void *opaque;
 };
 
 /* Allocates, and lends the threads' loops to the disks' hctxs: hctx N belongs

@@ -8,6 +8,7 @@
 #   reply     gets the answer
 #   half      sends half of a request
 #   greedy    asks for 16 MiB in pieces, without getting any
+#   all       gets what was asked for greedily
 #   leave     sends NBD_CMD_DISC, and says that nothing will follow
 #   last      says that nothing will follow
 #   end       gets the end of the stream, and not an error
@@ -56,6 +57,7 @@ while (my $word = <STDIN>) {
   if ($word eq 'read') { put (request (0, 7, 0, 4096)) }
   elsif ($word eq 'half') { put (substr (request (1, 7, 0, 4096), 0, 14)) }
   elsif ($word eq 'greedy') { put (request (0, $_, 0, 65536)) for 1 .. 256 }
+  elsif ($word eq 'all') { get (16 + 65536) for 1 .. 256 }
   elsif ($word eq 'last') { shutdown ($socket, 1) }
   elsif ($word eq 'leave') { put (request (2, 8, 0, 0)); shutdown ($socket, 1) }
   elsif ($word eq 'reply') {

@@ -17,7 +17,7 @@ usage ()
   is_clean s
 }
 
-nobody='say --unix=PATH, --tcp=HOST:PORT or --run=COMMAND'
+nobody='say --unix=PATH, --tcp=HOST:PORT, --stdio or --run=COMMAND'
 usage "$nobody"
 usage "$nobody" 1G
 usage 'unrecognized option' --frob 1G

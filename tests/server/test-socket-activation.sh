@@ -116,8 +116,8 @@ pipe a pipe
 file a file
 dgram a Unix datagram socket
 udp a UDP socket
-unbound a Unix socket that does not listen
-connected a Unix socket that does not listen
+unbound a socket that neither listens nor is connected
+connected a connected Unix socket
 END
 # shellcheck disable=SC2016
 status=0
@@ -126,6 +126,14 @@ sh -c 'LISTEN_FDS=x LISTEN_PID=$$ exec "$@"' sh "$blkmqd" 1M \
 expect_equal "the status with LISTEN_FDS=x" "$status" 1
 grep -q 'error: LISTEN_FDS=x, LISTEN_FDNAMES=: invalid' err \
   || fail "LISTEN_FDS=x: $(cat err)"
+
+# ---- a connection ----
+
+# It is served alone, and blkmqd ends with it.
+perl "$pass" connected=client -- "$blkmqd" 1M >out 2>err \
+  || fail "a connection: $(cat err)"
+grep -q '^greeted' err || fail "the connection was not served: $(cat err)"
+[ ! -s out ] || fail "something is printed: $(cat out)"
 
 # ---- who uses it ----
 
@@ -145,4 +153,18 @@ if command -v systemd-socket-activate >/dev/null; then
   nbdcopy "$uri" back || fail "nbdcopy back"
   cmp image back || fail "the copy differs"
   stop_blkmqd
+
+  # A server for each connection.
+  rm s
+  log=$tmp/nbdkit-accepting.log
+  systemd-socket-activate --accept -l "$tmp/s" "$blkmqd" 16M \
+    >out 2>"$log" </dev/null &
+  pid=$!
+  wait_until log_has 'Listening on' || fail "nobody listens: $(cat "$log")"
+  expect_equal "the size, once" "$(nbdinfo --size "$uri")" 16777216
+  expect_equal "the size, again" "$(nbdinfo --size "$uri")" 16777216
+  wait_until log_has_times 'died with code 0' 2 \
+    || fail "servers do not end: $(cat "$log")"
+  kill "$pid"
+  wait "$pid" || :
 fi
