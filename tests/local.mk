@@ -540,6 +540,7 @@ blkmqd_tests = \
 	tests/server/test-access.sh \
 	tests/server/test-command-line-errors.sh \
 	tests/server/test-completion.sh \
+	tests/server/test-daemon.sh \
 	tests/server/test-defaults-and-log.sh \
 	tests/server/test-descriptors-run-out.sh \
 	tests/server/test-farewell.sh \
@@ -547,6 +548,7 @@ blkmqd_tests = \
 	tests/server/test-live-under-load.sh \
 	tests/server/test-man-examples.sh \
 	tests/server/test-man-options.sh \
+	tests/server/test-notify.sh \
 	tests/server/test-privileges.sh \
 	tests/server/test-reload.sh \
 	tests/server/test-run.sh \
@@ -557,7 +559,7 @@ blkmqd_tests = \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
 EXTRA_DIST += tests/server/client.pl tests/server/functions.sh \
-	tests/server/knock.pl tests/server/pass.pl
+	tests/server/hear.pl tests/server/knock.pl tests/server/pass.pl
 TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.

@@ -13,6 +13,7 @@
 
 #include "front/control.h"
 #include "server/listen.h"
+#include "server/notify.h"
 #include "server/options.h"
 #include "server/passed.h"
 #include "server/process.h"
@@ -32,6 +33,8 @@ struct blkmqd {
   struct pidfile pidfile;
   struct run run;
   struct stdio stdio;
+  struct notify notify;
+  int parent_fd; /* of --daemon: waits until it serves */
 
   struct ev_loop *loop;
   ev_io signals;

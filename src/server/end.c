@@ -78,6 +78,7 @@ begin_end (struct blkmqd *d)
   if (d->is_ending)
     return;
   d->is_ending = true;
+  notify_stopping (&d->notify);
   listeners_stop (d->listeners);
   if (d->options.drain_timeout_ms > 0) {
     ev_now_update (d->loop);
@@ -171,8 +172,11 @@ on_signal (struct ev_loop *loop, ev_io *watcher, int events)
       on_child (d);
     else if (number != SIGHUP || process_has_lost_terminal ())
       on_told (d, number);
-    else if (!d->is_ending)
+    else if (!d->is_ending) {
+      notify_reloading (&d->notify);
       reload (d);
+      notify_reloaded (&d->notify);
+    }
   }
 }
 
@@ -209,8 +213,10 @@ end_init (struct blkmqd *d, struct blkmq_error *error)
 void
 end_exit (struct blkmqd *d)
 {
-  if (d->loop != NULL)
+  if (d->loop != NULL) {
+    notify_exit (&d->notify);
     ev_loop_destroy (d->loop);
+  }
   if (d->signal_fd >= 0)
     close (d->signal_fd);
 }

@@ -96,7 +96,7 @@ struct worker {
   struct command *_Atomic mail; /* the last sent first */
   pthread_mutex_t lock;
   struct newcomer *newcomers; /* under lock */
-  _Atomic bool must_drain, must_abort, must_cut_off, must_stop;
+  _Atomic bool must_drain, must_abort, must_cut_off, must_stop, must_answer;
   _Atomic unsigned nr_connections; /* newcomers included */
 
   ev_timer tick; /* looks at limits in time and frees memory; runs while there

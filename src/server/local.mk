@@ -12,6 +12,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/buffer.h \
 	src/server/check.c \
 	src/server/connection.c \
+	src/server/daemon.c \
+	src/server/daemon.h \
 	src/server/handshake.c \
 	src/server/input.c \
 	src/server/internal.h \
@@ -28,6 +30,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/negotiate.h \
 	src/server/negotiate-internal.h \
 	src/server/negotiate-options.c \
+	src/server/notify.c \
+	src/server/notify.h \
 	src/server/options.c \
 	src/server/options.h \
 	src/server/options-access.c \

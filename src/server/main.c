@@ -16,6 +16,7 @@
 
 #include "front/stats.h"
 #include "server/blkmqd.h"
+#include "server/daemon.h"
 #include "server/log.h"
 
 enum { EXIT_TOLD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -319,13 +320,37 @@ take_down (struct blkmqd *d)
   end_exit (d);
 }
 
+/* Whoever waits for it goes on. */
+static int
+tell_ready (struct blkmqd *d, struct blkmq_error *error)
+{
+  unsigned nr_disks = exports_nr (d->exports);
+  unsigned nr = d->is_single ? 0 : d->passed.nr + d->options.nr_addresses;
+  char serves[64];
+  int r = 0;
+
+  if (d->options.is_daemon)
+    r = daemon_ready (d->parent_fd, error);
+  if (r < 0)
+    return r;
+  log_leave_stderr ();
+  snprintf (serves, sizeof serves, "%u disk%s at %u address%s", nr_disks,
+            nr_disks == 1 ? "" : "s", nr, nr == 1 ? "" : "es");
+  notify_ready (&d->notify, d->loop, d->server, serves);
+  return 0;
+}
+
 static int
 serve (struct blkmqd *d)
 {
   struct blkmq_error error = { "" };
   int r = 0;
 
-  if (d->options.log_file != NULL)
+  if (d->options.is_daemon) {
+    d->parent_fd = daemon_begin (&error);
+    r = d->parent_fd < 0 ? d->parent_fd : 0;
+  }
+  if (r == 0 && d->options.log_file != NULL)
     r = log_open_file (d->options.log_file, &error);
   if (d->options.uses_syslog)
     log_open_syslog ();
@@ -345,11 +370,12 @@ serve (struct blkmqd *d)
     r = pidfile_write (&d->pidfile, &error);
   if (r == 0 && d->options.command != NULL)
     r = run_command (d, &error);
+  if (r == 0)
+    r = tell_ready (d, &error);
   if (r < 0) {
     log_error ("%s", error.message);
     return EXIT_FAILED;
   }
-  log_leave_stderr ();
   ev_run (d->loop, 0);
   return d->options.command != NULL ? d->run.exit_status : EXIT_TOLD;
 }

@@ -66,6 +66,24 @@ check_addresses (struct options *options)
   return OPTIONS_SERVE;
 }
 
+static enum options_result
+check_daemon (const struct options *options)
+{
+  if (!options->is_daemon)
+    return OPTIONS_SERVE;
+  if (options->is_stdio || options->command != NULL) {
+    log_error ("--daemon: neither --stdio nor --run goes with it, which end "
+               "with who started them");
+    return OPTIONS_WRONG;
+  }
+  if (options->log_file == NULL && !options->uses_syslog) {
+    log_error ("--daemon: nobody could see messages: say --log-file=FILE or "
+               "--syslog");
+    return OPTIONS_WRONG;
+  }
+  return OPTIONS_SERVE;
+}
+
 enum options_result
 options_check (struct options *options, struct option_values *values)
 {
@@ -78,7 +96,9 @@ options_check (struct options *options, struct option_values *values)
   options->uses_syslog = values->given[OPT_SYSLOG];
   options->pidfile = values->strings[OPT_PIDFILE];
   options->is_stdio = values->given[OPT_STDIO];
-  if (check_addresses (options) != OPTIONS_SERVE)
+  options->is_daemon = values->given[OPT_DAEMON];
+  if (check_addresses (options) != OPTIONS_SERVE
+      || check_daemon (options) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
   if (options_access_check (options, values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;

@@ -85,6 +85,10 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "serve while a shell runs this, with $uri" },
   },
+  [OPT_DAEMON] = {
+      .key = { .name = "--daemon",
+               .help = "go to the background when it serves" },
+  },
   [OPT_PIDFILE] = {
       .value = "FILE",
       .key = { .name = "--pidfile",

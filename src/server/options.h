@@ -35,6 +35,7 @@ struct options {
   const char *log_file; /* or NULL */
   bool uses_syslog;
   bool is_stdio;
+  bool is_daemon;
   unsigned nr_threads;
   unsigned busy_poll_us;
   struct server_limits limits;

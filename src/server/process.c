@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "front/path.h"
 #include "server/log.h"
 #include "server/process.h"
 
@@ -122,6 +123,12 @@ process_has_lost_terminal (void)
 }
 
 void
+process_forget_terminal (void)
+{
+  had_terminal = false;
+}
+
+void
 process_release_signals (void)
 {
   sigset_t signals;
@@ -137,6 +144,7 @@ int
 pidfile_make (struct pidfile *pidfile, const char *path,
               struct blkmq_error *error)
 {
+  char *full_path;
   struct stat st;
   int fd, e;
 
@@ -151,8 +159,14 @@ pidfile_make (struct pidfile *pidfile, const char *path,
     close (fd);
     return fail ("--pidfile=", path, e, error);
   }
+  full_path = path_absolute (path);
+  if (full_path == NULL) {
+    e = errno;
+    close (fd);
+    return fail ("--pidfile=", path, e, error);
+  }
   *pidfile = (struct pidfile){
-    .path = path, .fd = fd, .dev = st.st_dev, .ino = st.st_ino
+    .path = full_path, .fd = fd, .dev = st.st_dev, .ino = st.st_ino
   };
   return 0;
 }
@@ -182,6 +196,7 @@ pidfile_remove (struct pidfile *pidfile)
     (void)!ftruncate (pidfile->fd, 0);
   }
   close (pidfile->fd);
+  free (pidfile->path);
   pidfile->path = NULL;
 }
 

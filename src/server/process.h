@@ -28,17 +28,20 @@ int process_take_signals (struct blkmq_error *error);
 /* It had a terminal, and that has gone: a window was closed, a line cut. */
 bool process_has_lost_terminal (void);
 
+/* It has let go of it. */
+void process_forget_terminal (void);
+
 /* They end the process again. */
 void process_release_signals (void);
 
 struct pidfile {
-  const char *path; /* NULL: there is none */
+  char *path; /* absolute; NULL: there is none */
   int fd;
   dev_t dev;
   ino_t ino;
 };
 
-/* Make it, empty.  PATH stays the caller's; NULL is nothing.  Negative errno
+/* Make it, empty.  PATH NULL is nothing.  Negative errno
  * with ERROR. */
 int pidfile_make (struct pidfile *pidfile, const char *path,
                   struct blkmq_error *error);

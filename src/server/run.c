@@ -19,6 +19,19 @@
 #include "text.h"
 #include "server/run.h"
 
+/* What was for blkmqd alone. */
+static bool
+is_not_passed_on (const char *entry)
+{
+  static const char *const names[]
+      = { "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=" };
+
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strncmp (entry, names[i], strlen (names[i])) == 0)
+      return true;
+  return false;
+}
+
 static bool
 is_set_by (const struct run_variable *variables, unsigned nr_variables,
            const char *entry)
@@ -69,7 +82,8 @@ make_environment (const struct run_variable *variables, unsigned nr_variables)
     used++;
   }
   for (size_t i = 0; i < nr; i++)
-    if (!is_set_by (variables, nr_variables, environ[i]))
+    if (!is_set_by (variables, nr_variables, environ[i])
+        && !is_not_passed_on (environ[i]))
       environment[used++] = environ[i];
   return environment;
 }

@@ -220,6 +220,24 @@ server_nr_connections (const struct server *server)
   return atomic_load (&server->nr_connections);
 }
 
+void
+server_ask (struct server *server)
+{
+  for (unsigned i = 0; i < server->nr_workers; i++) {
+    atomic_store (&server->workers[i]->must_answer, true);
+    worker_wake (server->workers[i]);
+  }
+}
+
+int
+server_find_silent (const struct server *server)
+{
+  for (unsigned i = 0; i < server->nr_workers; i++)
+    if (atomic_load (&server->workers[i]->must_answer))
+      return (int)i;
+  return -1;
+}
+
 /* Any thread.  The drain holds a place of its own, so that the last one to go
  * is not missed, nor seen twice. */
 void

@@ -62,6 +62,11 @@ void server_add_connection (struct server *server, int fd, const char *name);
 
 unsigned server_nr_connections (const struct server *server);
 
+/* Does every thread still turn?  server_ask asks each; server_find_silent finds
+ * one that has not answered yet, or else is negative. */
+void server_ask (struct server *server);
+int server_find_silent (const struct server *server);
+
 /* No request is read any more; what was read is done and answered, then each
  * connection is closed.  DRAINED is called once, on a thread of the server's or
  * in here, when there is none left.  New connections are refused. */

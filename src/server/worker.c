@@ -212,6 +212,7 @@ on_wake (struct ev_loop *loop, ev_async *watcher, int events)
   if (atomic_exchange (&worker->must_cut_off, false))
     cut_off_all (worker);
   take_mail (worker);
+  atomic_store (&worker->must_answer, false);
 }
 
 /* ------------------------------------------------------------------------ */

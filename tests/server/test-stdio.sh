@@ -12,13 +12,14 @@ choose_seed
 # ---- as libnbd starts a server ----
 
 "$nbdreq" [ "$blkmqd" --stdio 1M ] \
-  size,1M write,0,4K,7 check,0,4K,7 flush >said 2>&1 || fail "nbdreq: $(cat said)"
+  size,1M write,0,4K,7 check,0,4K,7 flush >said 2>&1 \
+  || fail "nbdreq: $(cat said)"
 
 # ---- two pipes, or one socket, with a client that has neither ----
 
 # between KIND ARGUMENT...: socat listens at sock, and starts blkmqd --stdio with
-# KIND: "pipes", or "nofork" for a socket.  Sets log, and server when there is a
-# client.  blkmqd's status goes to the file status.
+# KIND: ",pipes", or nothing for a socket.  Sets log.  blkmqd's status goes to
+# the file status, and its process id to p.
 between ()
 {
   local kind=$1
