@@ -11,7 +11,8 @@ declare -A packages=(
            libev-dev libbsd-dev libjansson-dev libsystemd-dev
            nbdkit-plugin-dev check libnbd-dev'
   # The server, and the clients of the demonstration.
-  [run]='nbdkit libnbd-bin qemu-utils fio e2fsprogs jq tmux procps socat'
+  [run]='nbdkit libnbd-bin qemu-utils fio e2fsprogs jq tmux procps socat
+         strace systemd'
   [dist]='git xz-utils'
   [lint]='shellcheck clang-format codespell pyflakes3 git'
   [bench]='python3 gnuplot-nox'

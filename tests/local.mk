@@ -556,6 +556,7 @@ blkmqd_tests = \
 	tests/server/test-socket-activation.sh \
 	tests/server/test-stdio.sh \
 	tests/server/test-tcp.sh \
+	tests/server/test-units.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
 EXTRA_DIST += tests/server/client.pl tests/server/functions.sh \

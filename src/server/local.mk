@@ -74,3 +74,19 @@ blkmqd_LDADD = src/server/libblkmqd.la src/libblkmq-front.la \
 	src/libblkmq-ctl.la src/libblkmq-engine.la
 
 dist_bashcompletion_DATA += src/server/completion/blkmqd
+
+# Units for systemd, which say where the program is.
+units_in = src/server/units/blkmqd.service.in src/server/units/blkmqd@.service.in
+units_made = $(units_in:.in=)
+units_as_is = src/server/units/blkmqd.socket src/server/units/blkmqd@.socket
+EXTRA_DIST += $(units_in)
+
+if UNITS
+dist_systemdsystemunit_DATA = $(units_as_is)
+nodist_systemdsystemunit_DATA = $(units_made)
+endif
+CLEANFILES += $(units_made)
+
+$(units_made): %: %.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's|@bindir[@]|$(bindir)|' \
+	  -e 's|@sysconfdir[@]|$(sysconfdir)|' $< >$@.tmp && mv $@.tmp $@
