@@ -75,7 +75,8 @@ name_client (const struct socket *socket, int fd,
     snprintf (name, name_bytes, "unix");
 }
 
-static void
+/* False: it may not connect. */
+static bool
 take_connection (const struct socket *socket, int fd,
                  const struct sockaddr_storage *address,
                  socklen_t address_bytes)
@@ -95,12 +96,13 @@ take_connection (const struct socket *socket, int fd,
   if (!admission_check (&listeners->admission, fd,
                         (const struct sockaddr *)address, name)) {
     close (fd);
-    return;
+    return false;
   }
   server_add_connection (listeners->server, fd, name);
+  return true;
 }
 
-void
+bool
 listeners_take (struct listeners *listeners, int fd, const char *name)
 {
   struct sockaddr_storage peer = { .ss_family = AF_UNIX };
@@ -111,10 +113,10 @@ listeners_take (struct listeners *listeners, int fd, const char *name)
   /* If not, then it is gone, and whoever reads from it finds out. */
   (void)getpeername (fd, (struct sockaddr *)&peer, &bytes);
   address.is_tcp = peer.ss_family != AF_UNIX;
-  if (name != NULL)
-    server_add_connection (listeners->server, fd, name);
-  else
-    take_connection (&socket, fd, &peer, bytes);
+  if (name == NULL)
+    return take_connection (&socket, fd, &peer, bytes);
+  server_add_connection (listeners->server, fd, name);
+  return true;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -54,8 +54,9 @@ void listeners_start (struct listeners *listeners, struct ev_loop *loop,
                       struct server *server, const struct access *access);
 
 /* Take FD, a client that has come by another way.  NAME is for messages; NULL:
- * as if it had been accepted.  Between start and stop. */
-void listeners_take (struct listeners *listeners, int fd, const char *name);
+ * as if it had been accepted.  False: it may not connect.  Between start and
+ * stop. */
+bool listeners_take (struct listeners *listeners, int fd, const char *name);
 
 /* From now on clients cannot connect.  Removes what is in the file system. */
 void listeners_stop (struct listeners *listeners);

@@ -207,9 +207,13 @@ start (struct blkmqd *d, struct blkmq_error *error)
   if (!d->is_single)
     return 0;
   r = stdio_start (&d->stdio, end_tell_written, d, error);
-  if (r == 0)
-    listeners_take (d->listeners, d->stdio.fd,
-                    d->stdio.is_bridge ? "stdin" : NULL);
+  if (r == 0
+      && !listeners_take (d->listeners, d->stdio.fd,
+                          d->stdio.is_bridge ? "stdin" : NULL)) {
+    snprintf (error->message, sizeof error->message,
+              "the only client may not connect");
+    r = -EPERM;
+  }
   return r;
 }
 

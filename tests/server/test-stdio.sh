@@ -18,8 +18,8 @@ choose_seed
 # ---- two pipes, or one socket, with a client that has neither ----
 
 # between KIND ARGUMENT...: socat listens at sock, and starts blkmqd --stdio
-# with KIND: ",pipes", or nothing for a socket.  Sets log.  blkmqd's status goes to
-# the file status, and its process id to p.
+# with KIND: ",pipes", or nothing for a socket.  Sets log.  The status goes to
+# the file status, and the process id to p.
 between ()
 {
   local kind=$1
