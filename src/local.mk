@@ -157,6 +157,7 @@ src_libblkmq_front_la_SOURCES = \
 	src/front/exports.h \
 	src/front/exports-check.c \
 	src/front/exports-internal.h \
+	src/front/exports-overlay.c \
 	src/front/exports-run.c \
 	src/front/help.c \
 	src/front/help.h \

@@ -141,6 +141,7 @@ unit_tests = \
 	tests/unit/test-dispatch \
 	tests/unit/test-elevator \
 	tests/unit/test-exports \
+	tests/unit/test-exports-overlay \
 	tests/unit/test-fault \
 	tests/unit/test-fault-rules \
 	tests/unit/test-flush \
@@ -246,6 +247,10 @@ tests_unit_test_exports_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create \
 	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=reallocarray \
 	-Wl,--wrap=aligned_alloc -Wl,--wrap=strdup -Wl,--wrap=getrandom
 tests_unit_test_exports_LDADD = src/libblkmq-front.la $(harness_libs)
+tests_unit_test_exports_overlay_CFLAGS = $(unit_cflags)
+tests_unit_test_exports_overlay_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc \
+	-Wl,--wrap=reallocarray -Wl,--wrap=strdup
+tests_unit_test_exports_overlay_LDADD = src/libblkmq-front.la $(harness_libs)
 tests_unit_test_fault_CFLAGS = $(unit_cflags)
 tests_unit_test_fault_LDADD = $(harness_libs)
 tests_unit_test_fault_rules_CFLAGS = $(unit_cflags)

@@ -26,10 +26,9 @@ out_of_memory (struct blkmq_error *error)
   return -ENOMEM;
 }
 
-/* Whatever NAME was before. */
-static int
-override (struct blkmq_config *config, const char *name, const char *value,
-          struct blkmq_error *error)
+int
+config_override (struct blkmq_config *config, const char *name,
+                 const char *value, struct blkmq_error *error)
 {
   if (strcmp (name, "driver") == 0)
     config->driver = NULL;
@@ -37,27 +36,37 @@ override (struct blkmq_config *config, const char *name, const char *value,
   return blkmq_config_set (config, name, value, error);
 }
 
+int
+config_override_all (struct blkmq_config *config,
+                     const struct blkmq_config *over, struct blkmq_error *error)
+{
+  const struct config_entry *driver = config_entry (over, "driver");
+  int r = 0;
+
+  /* First: it decides which other keys there are. */
+  if (driver != NULL)
+    r = config_override (config, driver->name, driver->value, error);
+  for (size_t i = 0; i < over->nr_entries && r == 0; i++) {
+    const struct config_entry *entry = &over->entries[i];
+
+    if (entry != driver)
+      r = config_override (config, entry->name, entry->value, error);
+  }
+  return r;
+}
+
 static int
 merge (const struct blkmq_config *defaults, const struct blkmq_config *own,
        struct blkmq_config **result, struct blkmq_error *error)
 {
   struct blkmq_config *config = config_clone (defaults);
-  const struct config_entry *driver = config_entry (own, "driver");
-  int r = 0;
+  int r;
 
   if (config == NULL)
     return out_of_memory (error);
   config->outer_keys = own->outer_keys;
   config->nr_outer_keys = own->nr_outer_keys;
-  /* First: it decides which other keys there are. */
-  if (driver != NULL)
-    r = override (config, driver->name, driver->value, error);
-  for (size_t i = 0; i < own->nr_entries && r == 0; i++) {
-    const struct config_entry *entry = &own->entries[i];
-
-    if (entry != driver)
-      r = override (config, entry->name, entry->value, error);
-  }
+  r = config_override_all (config, own, error);
   if (r < 0)
     blkmq_config_free (config);
   else
@@ -101,7 +110,7 @@ give_seed (struct exports *exports, unsigned index, struct blkmq_error *error)
   if (config_entry (entry->own.config, "seed") != NULL)
     return 0;
   snprintf (seed, sizeof seed, "%" PRIu64, exports->seed + index);
-  return override (entry->export.config, "seed", seed, error);
+  return config_override (entry->export.config, "seed", seed, error);
 }
 
 /* ---- shared tags ---- */

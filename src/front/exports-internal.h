@@ -40,6 +40,16 @@ struct entry *exports_add (struct exports *exports, const char *name,
 
 bool exports_share_tags (const struct exports *exports);
 
+/* exports.c: the one of that name, or NULL. */
+struct entry *exports_entry (const struct exports *exports, const char *name);
+
+/* exports-check.c: set NAME, or all that OVER has, whatever it was before. */
+int config_override (struct blkmq_config *config, const char *name,
+                     const char *value, struct blkmq_error *error);
+int config_override_all (struct blkmq_config *config,
+                         const struct blkmq_config *over,
+                         struct blkmq_error *error);
+
 /* exports.c: the message of INNER, for ENTRY, into ERROR.  Returns R. */
 int entry_error (const struct entry *entry, const struct blkmq_error *inner,
                  int r, struct blkmq_error *error);

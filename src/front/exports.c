@@ -131,8 +131,8 @@ free_entry:
 
 /* ---- setting ---- */
 
-static struct entry *
-find (const struct exports *exports, const char *name)
+struct entry *
+exports_entry (const struct exports *exports, const char *name)
 {
   for (unsigned i = 0; i < exports->nr_entries; i++)
     if (strcmp (exports->entries[i]->name, name) == 0)
@@ -151,7 +151,7 @@ begin_export (struct exports *exports, const char *name,
   r = front_key_check (FRONT_EXPORT, name, error);
   if (r < 0)
     return r;
-  if (find (exports, name) != NULL) {
+  if (exports_entry (exports, name) != NULL) {
     text_add (&text, "export=");
     text_add_value (&text, name);
     text_add (&text, ": given twice; one disk of a name is allowed");
@@ -196,6 +196,14 @@ set_once (enum front_key key, char **place, const char *value,
   return *place != NULL ? 0 : no_memory (name, error);
 }
 
+int
+exports_set_server_value (struct exports *exports, enum front_key key,
+                          const char *value, struct blkmq_error *error)
+{
+  assert (front_key_is_server_wide (key));
+  return set_once (key, &exports->server_values[key], value, error);
+}
+
 static int
 set_server_value (struct exports *exports, enum front_key key,
                   const char *value, struct blkmq_error *error)
@@ -203,7 +211,7 @@ set_server_value (struct exports *exports, enum front_key key,
   struct text text = text_begin_error (error);
 
   if (exports->nr_entries == 0)
-    return set_once (key, &exports->server_values[key], value, error);
+    return exports_set_server_value (exports, key, value, error);
   text_add (&text, "%s=", front_keys[key].name);
   text_add_value (&text, value);
   text_add (&text, ": is for all exports; must come before the first, export=");
@@ -275,7 +283,7 @@ exports_find (const struct exports *exports, const char *name,
 
   if (exports->is_unnamed)
     return &exports->entries[0]->export;
-  entry = find (exports, name);
+  entry = exports_entry (exports, name);
   if (entry != NULL)
     return &entry->export;
 

@@ -47,6 +47,19 @@ void exports_free (struct exports *exports);
 int exports_set (struct exports *exports, const char *key, const char *value,
                  struct blkmq_error *error);
 
+/* A server-wide key, wherever it stands.  Fails as exports_set does. */
+int exports_set_server_value (struct exports *exports, enum front_key key,
+                              const char *value, struct blkmq_error *error);
+
+/* What OVER says counts more than what EXPORTS does, key by key: its defaults
+ * than the other's, what it says of an export than the other says of the one of
+ * that name; further ones come last.  A default of OVER that an export has a
+ * value of its own for would be without effect there, and is refused.  Neither
+ * is checked yet; OVER stays as it is.  Fails as exports_set does, but EXPORTS
+ * may have changed: all that is left to do is to free. */
+int exports_overlay (struct exports *exports, const struct exports *over,
+                     struct blkmq_error *error);
+
 /* A default of the server's own: counts less than whatever was given of KEY.
  * When all keys were given.  Fails as exports_set does. */
 int exports_set_default (struct exports *exports, const char *key,
