@@ -8,6 +8,7 @@ man_pods = \
 	man/blkmq-layers.pod \
 	man/blkmq-lifetime.pod \
 	man/blkmqctl.pod \
+	man/blkmqd.conf.pod \
 	man/blkmqd.pod \
 	man/libblkmq.pod \
 	man/nbdkit-blkmq-plugin.pod
@@ -23,6 +24,7 @@ man_MANS += \
 	man/blkmq-lifetime.7 \
 	man/blkmqctl.1 \
 	man/blkmqd.8 \
+	man/blkmqd.conf.5 \
 	man/libblkmq.3
 if PLUGIN
 man_MANS += man/nbdkit-blkmq-plugin.1
@@ -39,6 +41,8 @@ man/%.1: $(srcdir)/man/%.pod
 	$(call make_man,1)
 man/%.3: $(srcdir)/man/%.pod
 	$(call make_man,3)
+man/%.5: $(srcdir)/man/%.pod
+	$(call make_man,5)
 man/%.7: $(srcdir)/man/%.pod
 	$(call make_man,7)
 man/%.8: $(srcdir)/man/%.pod

@@ -8,7 +8,7 @@ declare -A packages=(
   # Autotools, compilers, headers and libraries.  check and libnbd-dev are for
   # the tests, but configure looks for them, so they belong to the build.
   [build]='autoconf automake libtool make pkgconf gcc g++ libc6-dev perl
-           libev-dev libbsd-dev libjansson-dev libsystemd-dev
+           libev-dev libbsd-dev libinih-dev libjansson-dev libsystemd-dev
            nbdkit-plugin-dev check libnbd-dev'
   # The server, and the clients of the demonstration.
   [run]='nbdkit libnbd-bin qemu-utils fio e2fsprogs jq tmux procps socat

@@ -545,6 +545,7 @@ blkmqd_tests = \
 	tests/server/test-access.sh \
 	tests/server/test-command-line-errors.sh \
 	tests/server/test-completion.sh \
+	tests/server/test-config.sh \
 	tests/server/test-daemon.sh \
 	tests/server/test-defaults-and-log.sh \
 	tests/server/test-descriptors-run-out.sh \

@@ -11,6 +11,9 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/buffer.c \
 	src/server/buffer.h \
 	src/server/check.c \
+	src/server/config-file.c \
+	src/server/config-file.h \
+	src/server/config-places.c \
 	src/server/connection.c \
 	src/server/daemon.c \
 	src/server/daemon.h \
@@ -38,6 +41,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/options-check.c \
 	src/server/options-help.c \
 	src/server/options-internal.h \
+	src/server/options-print.c \
 	src/server/options-table.c \
 	src/server/output.c \
 	src/server/passed.c \
@@ -58,8 +62,8 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/transmit.c \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) \
-	$(SYSTEMD_CFLAGS) -fvisibility=hidden
-src_server_libblkmqd_la_LIBADD = $(SYSTEMD_LIBS)
+	$(INIH_CFLAGS) $(SYSTEMD_CFLAGS) -fvisibility=hidden
+src_server_libblkmqd_la_LIBADD = $(INIH_LIBS) $(SYSTEMD_LIBS)
 
 # Drivers that it loads find the engine in it.
 bin_PROGRAMS += blkmqd
@@ -90,3 +94,5 @@ CLEANFILES += $(units_made)
 $(units_made): %: %.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's|@bindir[@]|$(bindir)|' \
 	  -e 's|@sysconfdir[@]|$(sysconfdir)|' $< >$@.tmp && mv $@.tmp $@
+examplesdir = $(docdir)/examples
+dist_examples_DATA = doc/examples/blkmqd.conf

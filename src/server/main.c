@@ -34,8 +34,7 @@ check_keys (struct blkmqd *d)
   snprintf (threads, sizeof threads, "%u", d->options.nr_threads);
   if (exports_set_default (d->exports, "submit_queues", threads, &error) < 0
       || exports_check (d->exports, &error) < 0) {
-    log_error ("%s", error.message);
-    options_point_to_help ();
+    options_explain (&d->options, &error);
     return EXIT_USAGE;
   }
   return 0;
@@ -406,7 +405,10 @@ main (int argc, char **argv)
   case OPTIONS_SERVE:
     d.exports = d.options.exports;
     status = check_keys (&d);
-    if (status == 0) {
+    if (status == 0 && d.options.is_check) {
+      options_print (&d.options);
+      status = fflush (stdout) == 0 ? 0 : EXIT_FAILED;
+    } else if (status == 0) {
       status = serve (&d);
       take_down (&d);
     }

@@ -17,10 +17,10 @@
 static uint64_t
 least_buffers (const struct option_values *values)
 {
-  uint64_t bytes = 2 * values->numbers[OPT_MAX_REQUEST];
+  uint64_t bytes = 2 * numbers[OPT_MAX_REQUEST];
 
   return (bytes > MIN_BUFFERS_BYTES ? bytes : MIN_BUFFERS_BYTES)
-         * values->numbers[OPT_THREADS];
+         * numbers[OPT_THREADS];
 }
 
 static enum options_result
@@ -91,12 +91,13 @@ options_check (struct options *options, struct option_values *values)
 
   if (check_limits (values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
+  options->is_check = numbers[OPT_CHECK] != 0;
   options->command = values->strings[OPT_RUN];
   options->log_file = values->strings[OPT_LOG_FILE];
-  options->uses_syslog = values->given[OPT_SYSLOG];
+  options->uses_syslog = numbers[OPT_SYSLOG] != 0;
   options->pidfile = values->strings[OPT_PIDFILE];
-  options->is_stdio = values->given[OPT_STDIO];
-  options->is_daemon = values->given[OPT_DAEMON];
+  options->is_stdio = numbers[OPT_STDIO] != 0;
+  options->is_daemon = numbers[OPT_DAEMON] != 0;
   if (check_addresses (options) != OPTIONS_SERVE
       || check_daemon (options) != OPTIONS_SERVE)
     return OPTIONS_WRONG;

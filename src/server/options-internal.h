@@ -16,6 +16,8 @@
 #define OPTIONS_REQUEST_UNIT_BYTES (UINT64_C (64) << 10)
 
 enum {
+  OPT_CONFIG,
+  OPT_CHECK,
   OPT_UNIX,
   OPT_TCP,
   OPT_UNIX_MODE,
@@ -51,6 +53,7 @@ struct option_row {
   const char *value;    /* what --help calls it; NULL: the option has none, and
                          * its number is 1 if it is given */
   bool may_repeat;
+  bool not_in_file; /* of the command line only */
 };
 
 extern const struct option_row option_rows[NR_OPTIONS];
@@ -59,9 +62,23 @@ struct option_values {
   bool given[NR_OPTIONS];
   uint64_t numbers[NR_OPTIONS];    /* in their key's unit; sizes in bytes */
   const char *strings[NR_OPTIONS]; /* as given, last; or NULL */
+  /* Given on the command line, which counts more than the file, whose values
+   * are being set. */
+  bool outranks_file[NR_OPTIONS];
 };
 
 void options_set_defaults (struct option_values *values);
+
+/* ---- options.c ---- */
+
+/* VALUE as it was given, which stays where it is; for an option that has none
+ * NULL, or from a file a BOOL.  -EINVAL or -ENOMEM, with ERROR, which begins
+ * with the option as the command line has it: "--NAME". */
+int options_set (struct options *options, struct option_values *values,
+                 unsigned option, const char *value, struct blkmq_error *error);
+
+/* A copy that lives as long as OPTIONS; NULL: no memory. */
+const char *options_keep (struct options *options, const char *text);
 
 /* ---- options-help.c ---- */
 

@@ -16,6 +16,19 @@
 #define MAX_TIMEOUT_MS (24 * 3600 * 1000)
 
 const struct option_row option_rows[NR_OPTIONS] = {
+  [OPT_CONFIG] = {
+      .value = "FILE",
+      .not_in_file = true,
+      .key = { .name = "--config",
+               .type = BLKMQ_KEY_STRING,
+               .help = "options and exports, as in blkmqd.conf(5)" },
+  },
+  [OPT_CHECK] = {
+      .not_in_file = true,
+      .key = { .name = "--check",
+               .type = BLKMQ_KEY_BOOL,
+               .help = "say what is wrong, or would be served; serve nothing" },
+  },
   [OPT_UNIX] = {
       .may_repeat = true,
       .value = "PATH",
@@ -76,16 +89,19 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .help = "instead of the group of --user" },
   },
   [OPT_STDIO] = {
+      .not_in_file = true,
       .key = { .name = "--stdio",
                .help = "serve the one client on stdin and stdout" },
   },
   [OPT_RUN] = {
       .value = "COMMAND",
+      .not_in_file = true,
       .key = { .name = "--run",
                .type = BLKMQ_KEY_STRING,
                .help = "serve while a shell runs this, with $uri" },
   },
   [OPT_DAEMON] = {
+      .not_in_file = true,
       .key = { .name = "--daemon",
                .help = "go to the background when it serves" },
   },

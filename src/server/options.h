@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * options.h: the command line of blkmqd.  One thread, before others run.
+ * options.h: the command line of blkmqd, with the file that it names.  One
+ * thread, before others run.
  */
 
 #ifndef BLKMQ_SERVER_OPTIONS_H
@@ -19,7 +20,7 @@ struct address_option {
   const char *value;
 };
 
-/* Strings are the command line's own. */
+/* Strings are the command line's own, or among those that were kept. */
 struct options {
   /* Keys are taken, not checked as a whole.  Free it, whatever happens. */
   struct exports *exports;
@@ -29,10 +30,13 @@ struct options {
   struct unix_rights unix_rights; /* of each --unix */
   struct access access;
   struct privileges privileges;
-  unsigned nr_passed;   /* addresses that others listen at for us */
-  const char *pidfile;  /* or NULL */
-  const char *command;  /* of --run, or NULL */
-  const char *log_file; /* or NULL */
+  unsigned nr_passed;           /* addresses that others listen at for us */
+  const char *config_file;      /* or NULL */
+  struct config_places *places; /* of what stands in it */
+  bool is_check;                /* nothing is to be served */
+  const char *pidfile;          /* or NULL */
+  const char *command;          /* of --run, or NULL */
+  const char *log_file;         /* or NULL */
   bool uses_syslog;
   bool is_stdio;
   bool is_daemon;
@@ -40,6 +44,9 @@ struct options {
   unsigned busy_poll_us;
   struct server_limits limits;
   unsigned drain_timeout_ms; /* 0: never */
+
+  char **kept;
+  size_t nr_kept;
 };
 
 enum options_result {
@@ -52,8 +59,13 @@ enum options_result {
 enum options_result options_parse (struct options *options, unsigned nr_passed,
                                    int argc, char **argv);
 
-/* After a message about the command line. */
-void options_point_to_help (void);
+/* Says on stderr what is wrong with the exports: ERROR is exports_check's. With
+ * its line, if it is in the file. */
+void options_explain (const struct options *options,
+                      const struct blkmq_error *error);
+
+/* Says on stdout what would be served.  After exports_check. */
+void options_print (const struct options *options);
 
 void options_free (struct options *options);
 

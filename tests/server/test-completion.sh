@@ -45,6 +45,9 @@ touch a-file
 completes 'a-file' --unix = a-
 completes 'a-file' --pidfile a-
 completes 'a-file' --log-file = a-
+completes 'a-file' --config = a-
+completes '--config=' --con
+completes '--check' --ch
 # Where "=" does not end a word, the word stays whole.
 COMP_WORDBREAKS=' '
 completes 'scheduler=mq-deadline' scheduler=mq
