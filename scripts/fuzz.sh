@@ -4,7 +4,8 @@
 # fuzz.sh: the native server under libFuzzer, AddressSanitizer and UBSan, by
 # itself (./dev fuzz) and as a stage of ./dev test.
 
-fuzz_targets=(negotiate transmit)
+fuzz_targets=(config negotiate transmit)
+declare -A fuzz_dicts=([config]=config [negotiate]=nbd [transmit]=nbd)
 
 # An input takes some milliseconds.  One that takes longer than this, even on a
 # machine that is slow and busy, hangs.
@@ -32,7 +33,8 @@ fuzz ()
   mkdir -p "$found"
   touch "$top/build-fuzz/begun-$target"
   foreground "${fixed_addresses[@]}" "$program" \
-    -dict="$top/tests/fuzz/nbd.dict" -max_len=4096 -rss_limit_mb=2048 \
+    -dict="$top/tests/fuzz/${fuzz_dicts[$target]}.dict" \
+    -max_len=4096 -rss_limit_mb=2048 \
     -max_total_time="$2" -timeout="$fuzz_input_limit_s" -print_final_stats=1 \
     -artifact_prefix="$top/build-fuzz/fail-$target-" \
     "$found" "$top/tests/fuzz/corpus-$target" || status=$?
@@ -69,6 +71,7 @@ stage_fuzz ()
 {
   build_fuzz
   sanitizer_environment
+  check 'the configuration file, 15 s' fuzz config 15
   check 'the handshake, 30 s' fuzz negotiate 30
-  check 'transmission, 90 s' fuzz transmit 90
+  check 'transmission, 75 s' fuzz transmit 75
 }

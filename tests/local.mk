@@ -49,13 +49,23 @@ tests_fuzz_replay_transmit_SOURCES = \
 	tests/fuzz/fuzz-transmit.c tests/fuzz/replay.c $(fuzz_common)
 tests_fuzz_replay_transmit_LDFLAGS = $(AM_LDFLAGS) $(fuzz_wrap)
 tests_fuzz_replay_transmit_LDADD = $(fuzz_libs)
-check_PROGRAMS += tests/fuzz/replay-negotiate tests/fuzz/replay-transmit
+tests_fuzz_replay_config_SOURCES = \
+	tests/fuzz/fuzz-config.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_config_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_line
+tests_fuzz_replay_config_LDADD = $(fuzz_libs)
+check_PROGRAMS += tests/fuzz/replay-config tests/fuzz/replay-negotiate \
+	tests/fuzz/replay-transmit
 dist_check_SCRIPTS += tests/fuzz/test-corpora.sh
 TESTS += tests/fuzz/test-corpora.sh
-EXTRA_DIST += tests/fuzz/corpus-negotiate tests/fuzz/corpus-transmit \
-	tests/fuzz/nbd.dict
+EXTRA_DIST += tests/fuzz/corpus-config tests/fuzz/corpus-negotiate \
+	tests/fuzz/corpus-transmit tests/fuzz/config.dict tests/fuzz/nbd.dict
 
-EXTRA_PROGRAMS = tests/fuzz/fuzz-negotiate tests/fuzz/fuzz-transmit
+EXTRA_PROGRAMS = tests/fuzz/fuzz-config tests/fuzz/fuzz-negotiate \
+	tests/fuzz/fuzz-transmit
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz-config.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_config_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_line \
+	-fsanitize=fuzzer
+tests_fuzz_fuzz_config_LDADD = $(fuzz_libs)
 tests_fuzz_fuzz_negotiate_SOURCES = tests/fuzz/fuzz-negotiate.c $(fuzz_common)
 tests_fuzz_fuzz_negotiate_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_negotiate_LDADD = $(fuzz_libs)

@@ -4,7 +4,7 @@
 # answered as it should be.
 set -eu
 
-for target in negotiate transmit; do
+for target in config negotiate transmit; do
   "$BLKMQ_BUILDDIR/tests/fuzz/replay-$target" \
     "$(dirname "$0")/corpus-$target"
 done
