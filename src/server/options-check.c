@@ -17,10 +17,10 @@
 static uint64_t
 least_buffers (const struct option_values *values)
 {
-  uint64_t bytes = 2 * numbers[OPT_MAX_REQUEST];
+  uint64_t bytes = 2 * values->numbers[OPT_MAX_REQUEST];
 
   return (bytes > MIN_BUFFERS_BYTES ? bytes : MIN_BUFFERS_BYTES)
-         * numbers[OPT_THREADS];
+         * values->numbers[OPT_THREADS];
 }
 
 static enum options_result

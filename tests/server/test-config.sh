@@ -186,7 +186,7 @@ wrong_lines \
   'conf:6: [blkmqd]: threads=3: given twice; once is allowed' \
   "conf:7: [blkmqd]: frob=1: unknown option; options are $(
     "$blkmqd" --help | sed -n 's/^  --\([a-z-]*\).*/\1/p' |
-      grep -vx -e config -e check -e run -e help | paste -s -d ' ' |
+      grep -vx -e config -e check -e run -e stdio -e daemon -e help | paste -s -d ' ' |
       sed 's/ /, /g'), control, shared_tags" \
   'conf:8: [blkmqd]: size=1G: a key of disks; must stand in [defaults] or '\
 '[export NAME]' \
