@@ -214,6 +214,34 @@ host_program ()
     "${cflags[@]}" "${@:2}"
 }
 
+# What is installed for a user: programs, manuals, completions, an example.
+installs_all ()
+{
+  local root=$scratch/root file name
+  for name in bin/blkmqd bin/blkmqctl bash-completion/completions/blkmqd \
+              bash-completion/completions/blkmqctl include/blkmq.h \
+              include/blkmq-control.h include/blkmq-driver.h \
+              pkgconfig/blkmq.pc libblkmq.so libblkmq.so.0 \
+              plugins/nbdkit-blkmq-plugin.so examples/blkmqd.conf; do
+    find "$root" -path "*/$name" | grep . >/dev/null || echo "$name"
+  done
+  for file in "$top"/man/*.pod; do
+    name=$(basename "$file" .pod)
+    find "$root" -path "*/man/man*/$name.[0-9]" | grep . >/dev/null ||
+      echo "$name: no page"
+  done
+}
+
+# Of what `make install' has put there `make uninstall' leaves nothing.
+uninstall_outside ()
+{
+  check 'make install puts everything there' complain < <(installs_all)
+  check 'make uninstall' \
+    make -s -C "$top/build" uninstall DESTDIR="$scratch/root"
+  check 'make uninstall leaves nothing' complain < <(
+    find "$scratch/root" -not -type d)
+}
+
 stage_outside ()
 {
   local cflags libs plugin cc
@@ -237,4 +265,5 @@ stage_outside ()
     conformance "a driver in C++ built by $cc" "$scratch/$cc.so"
   done
   engine_once
+  uninstall_outside
 }
