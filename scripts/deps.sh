@@ -21,6 +21,7 @@ declare -A packages=(
   [vm]='qemu-system-x86 nbd-client xfsprogs kmod cpio perl
         busybox-static|busybox'
   [valgrind]='valgrind'
+  [deb]='dpkg-dev debhelper lintian mmdebstrap'
   [coverage]='gcovr'
 )
 

@@ -5,12 +5,13 @@
 # its own, so that all of its processes can be ended; then the sum.
 
 stages=(lint check headers symbols outside clang asan tsan stress fuzz model
-  coverage vm distcheck)
+  coverage vm distcheck deb)
 
 # What each needs beyond deps' sets build and run.
 declare -A stage_deps=(
   [lint]=lint [headers]=clang [symbols]=clang [outside]=clang [clang]=clang
   [fuzz]=clang [model]=model [coverage]=coverage [vm]=vm [distcheck]=dist
+  [deb]=deb
 )
 
 # A stage that takes longer hangs.
