@@ -186,7 +186,7 @@ wrong_lines \
   'conf:6: [blkmqd]: threads=3: given twice; once is allowed' \
   "conf:7: [blkmqd]: frob=1: unknown option; options are $(
     "$blkmqd" --help | sed -n 's/^  --\([a-z-]*\).*/\1/p' |
-      grep -vx -e config -e check -e run -e stdio -e daemon -e help | paste -s -d ' ' |
+      grep -vx 'config\|check\|run\|stdio\|daemon\|help' | paste -s -d ' ' |
       sed 's/ /, /g'), control, shared_tags" \
   'conf:8: [blkmqd]: size=1G: a key of disks; must stand in [defaults] or '\
 '[export NAME]' \
@@ -242,8 +242,8 @@ sed -i '$d' conf
 checks
 grep -q ' live=1 ' out || fail "[blkmqd] last: no control: $(cat out)"
 file '[export a]' 'size=1G'
-wrong_lines 'nobody could connect: say --unix=PATH, --tcp=HOST:PORT or '\
-'--run=COMMAND'
+wrong_lines 'nobody could connect: say --unix=PATH, --tcp=HOST:PORT, '\
+'--stdio or --run=COMMAND'
 
 # What is seen at the end has its line, too.
 file "${server[@]}" '[defaults]' '  frob = 1' '[export a]' 'size=1G'
