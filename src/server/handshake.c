@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "server/internal.h"
+#include "server/transport.h"
 
 #define NEGOTIATION_BYTES 4096u /* received at once */
 
@@ -91,8 +91,10 @@ send_negotiation (struct connection *connection)
   ssize_t nr;
 
   while (negotiation->out_bytes > 0) {
-    nr = send (connection->io.fd, negotiation->out, negotiation->out_bytes,
-               MSG_NOSIGNAL | MSG_DONTWAIT);
+    struct iovec iov
+        = { .iov_base = negotiation->out, .iov_len = negotiation->out_bytes };
+
+    nr = transport_send (connection, &iov, 1);
     if (nr > 0) {
       negotiation->out_bytes -= (size_t)nr;
       memmove (negotiation->out, negotiation->out + nr, negotiation->out_bytes);
@@ -115,7 +117,7 @@ handshake_receive (struct connection *connection)
   size_t taken;
   ssize_t nr;
 
-  nr = recv (connection->io.fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  nr = transport_recv (connection, bytes, sizeof bytes);
   if (!input_has_come (connection, nr)) {
     if (connection->is_eof)
       connection_close (connection, LOG_LEVEL_DEBUG,

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/poll.h>
-#include <sys/socket.h>
 
 #include "server/internal.h"
+#include "server/transport.h"
 
 /* Received at once; it grows with what comes. */
 #define MAX_IN_BYTES (UINT32_C (256) << 10)
@@ -112,7 +112,7 @@ input_abandon (struct connection *connection)
     worker_make_ready (connection);
 }
 
-/* NR is what recv has returned.  True if it has brought something. */
+/* True if it has brought something. */
 bool
 input_has_come (struct connection *connection, ssize_t nr)
 {
@@ -138,8 +138,8 @@ input_receive (struct connection *connection)
   if (!make_in_room (connection))
     return;
   room = connection->in->room - connection->in_end;
-  nr = recv (connection->io.fd, connection->in->data + connection->in_end, room,
-             MSG_DONTWAIT);
+  nr = transport_recv (connection, connection->in->data + connection->in_end,
+                       room);
   if (!input_has_come (connection, nr))
     return;
   connection->in_end += (uint32_t)nr;

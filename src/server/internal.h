@@ -14,6 +14,7 @@
  *     reply.c       answers                                    its worker
  *     sparse.c      holes: block status, reads                 its worker
  *     output.c      bytes to be sent                           its worker
+ *     transport.h   how they come and go                       its worker
  *
  * A connection lives on one worker's thread; only what the engine calls
  * (command_end_io, command_give_back) runs on any thread, and goes there by
@@ -264,8 +265,8 @@ void handshake_end (struct connection *connection);
 /* What has come, as far as there is room for it.  May close. */
 void input_receive (struct connection *connection);
 
-/* NR is what recv has returned.  True if it has brought something; else the
- * connection may be closed. */
+/* NR is what transport_recv has returned.  True if it has brought something;
+ * else the connection may be closed. */
 bool input_has_come (struct connection *connection, ssize_t nr);
 
 /* Has the client closed the socket, or is it dead? */

@@ -60,6 +60,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/stdio.c \
 	src/server/stdio.h \
 	src/server/transmit.c \
+	src/server/transport.h \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) \
 	$(INIH_CFLAGS) $(SYSTEMD_CFLAGS) -fvisibility=hidden

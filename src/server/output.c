@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "server/internal.h"
+#include "server/transport.h"
 
 #define MIN_OUTS 32u
 #define MAX_IOVS 256u
@@ -122,12 +122,12 @@ void
 output_send (struct connection *connection)
 {
   struct iovec iovs[MAX_IOVS];
-  struct msghdr message = { .msg_iov = iovs };
+  unsigned nr_iovs;
   ssize_t nr;
 
   while (connection->nr_outs > 0) {
-    message.msg_iovlen = fill_iovs (connection, iovs);
-    nr = sendmsg (connection->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    nr_iovs = fill_iovs (connection, iovs);
+    nr = transport_send (connection, iovs, nr_iovs);
     if (nr > 0) {
       drop_sent (connection, (size_t)nr);
       connection->moved_s = connection->sent_s

@@ -81,8 +81,8 @@ bool tls_session_is_half_way (const struct tls_session *session);
  * them as a rule.  0: something moves, but what is under way is not all sent
  * yet.  -1 with EAGAIN: nothing moves.  After both the next call must begin
  * with the same bytes. */
-ssize_t tls_session_send (struct tls_session *session,
-                          const struct iovec *iovs, size_t nr_iovs);
+ssize_t tls_session_send (struct tls_session *session, const struct iovec *iovs,
+                          size_t nr_iovs);
 
 /* There is something to be sent that is not of the caller's bytes, or is what
  * is left of them.  tls_session_flush sends it: as tls_session_send of
