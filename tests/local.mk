@@ -182,6 +182,7 @@ unit_tests = \
 	tests/unit/test-nbd-answer \
 	tests/unit/test-negotiate \
 	tests/unit/test-negotiate-pieces \
+	tests/unit/test-negotiate-tls \
 	tests/unit/test-nullblk-behaviours \
 	tests/unit/test-spin \
 	tests/unit/test-split \
@@ -335,6 +336,11 @@ tests_unit_test_negotiate_pieces_SOURCES = \
 tests_unit_test_negotiate_pieces_CFLAGS = $(unit_cflags)
 tests_unit_test_negotiate_pieces_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_unit_test_negotiate_pieces_LDADD = $(negotiate_libs)
+tests_unit_test_negotiate_tls_SOURCES = \
+	tests/unit/test-negotiate-tls.c $(negotiate_client)
+tests_unit_test_negotiate_tls_CFLAGS = $(unit_cflags)
+tests_unit_test_negotiate_tls_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_unit_test_negotiate_tls_LDADD = $(negotiate_libs)
 tests_unit_test_nullblk_behaviours_CFLAGS = $(unit_cflags)
 tests_unit_test_nullblk_behaviours_LDADD = $(harness_libs)
 tests_unit_test_requeue_CFLAGS = $(unit_cflags)

@@ -375,7 +375,8 @@ connection_open (struct worker *worker, int fd, const char *name)
   connection->io.data = connection;
   TAILQ_INSERT_TAIL (&worker->connections, connection, link);
   negotiation_begin (connection->negotiation, worker->server->exports,
-                     worker->server->limits.max_request_bytes);
+                     worker->server->limits.max_request_bytes,
+                     NEGOTIATION_TLS_OFF);
   log_debug ("%s: connected", name);
   worker_want_tick (worker);
   worker_make_ready (connection);

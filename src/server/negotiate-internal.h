@@ -37,6 +37,10 @@ void negotiation_close (struct negotiation *negotiation, const char *format,
 /* "NBD_OPT_GO", or "option 4711" in BUF. */
 const char *option_name (uint32_t option, char *buf, size_t buf_bytes);
 
+/* Or must there be TLS before? */
+bool option_is_allowed (const struct negotiation *negotiation);
+void option_refuse_without_tls (struct negotiation *negotiation);
+
 /* Is the data of it needed for an answer? */
 bool option_has_data (uint32_t option);
 

@@ -428,7 +428,49 @@ answer_context (struct negotiation *negotiation, const uint8_t *data)
   acknowledge (negotiation);
 }
 
+/* ---- TLS ---- */
+
+static void
+answer_starttls (struct negotiation *negotiation)
+{
+  if (negotiation->priv.is_under_tls) {
+    negotiation_refuse (negotiation, NBD_REP_ERR_INVALID,
+                        "this connection has TLS already");
+    return;
+  }
+  if (negotiation->priv.tls == NEGOTIATION_TLS_OFF) {
+    negotiation_refuse (negotiation, NBD_REP_ERR_POLICY,
+                        "TLS is switched off here; go on without");
+    return;
+  }
+  if (refuse_data (negotiation))
+    return;
+  acknowledge (negotiation);
+  negotiation->state = NEGOTIATION_START_TLS;
+}
+
 /* ---- negotiate-internal.h ---- */
+
+bool
+option_is_allowed (const struct negotiation *negotiation)
+{
+  return negotiation->priv.tls != NEGOTIATION_TLS_REQUIRED
+         || negotiation->priv.is_under_tls
+         || negotiation->priv.option == NBD_OPT_STARTTLS
+         || negotiation->priv.option == NBD_OPT_ABORT;
+}
+
+void
+option_refuse_without_tls (struct negotiation *negotiation)
+{
+  /* This option has no place for an error. */
+  if (negotiation->priv.option == NBD_OPT_EXPORT_NAME)
+    negotiation_close (negotiation, "refused: NBD_OPT_EXPORT_NAME without TLS, "
+                                    "which is required");
+  else
+    negotiation_refuse (negotiation, NBD_REP_ERR_TLS_REQD,
+                        "TLS is required: nothing else is answered before it");
+}
 
 bool
 option_has_data (uint32_t option)
@@ -470,8 +512,7 @@ option_answer (struct negotiation *negotiation, const uint8_t *data)
     answer_context (negotiation, data);
     break;
   case NBD_OPT_STARTTLS:
-    negotiation_refuse (negotiation, NBD_REP_ERR_UNSUP,
-                        "TLS is not supported; go on without");
+    answer_starttls (negotiation);
     break;
   default:
     negotiation_refuse (negotiation, NBD_REP_ERR_UNSUP,

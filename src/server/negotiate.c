@@ -7,6 +7,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -296,6 +297,14 @@ is_welcome (struct negotiation *negotiation)
 }
 
 static bool
+must_keep_data (const struct negotiation *negotiation)
+{
+  return option_is_allowed (negotiation)
+         && option_has_data (negotiation->priv.option)
+         && negotiation->priv.option_bytes <= MAX_OPTION_BYTES;
+}
+
+static bool
 read_head (struct negotiation *negotiation, struct input *input)
 {
   const uint8_t *head = take_head (negotiation, input, OPTION_HEAD_BYTES);
@@ -316,8 +325,7 @@ read_head (struct negotiation *negotiation, struct input *input)
   negotiation->priv.option_bytes = bytes;
   if (is_welcome (negotiation))
     negotiation->priv.phase
-        = option_has_data (option) && bytes <= MAX_OPTION_BYTES ? PHASE_DATA
-                                                                : PHASE_SKIP;
+        = must_keep_data (negotiation) ? PHASE_DATA : PHASE_SKIP;
   return true;
 }
 
@@ -329,8 +337,10 @@ answer (struct negotiation *negotiation, const uint8_t *data)
   size_t out_bytes = negotiation->out_bytes;
 
   negotiation->priv.phase = PHASE_HEAD;
-  if (option_has_data (option)
-      && negotiation->priv.option_bytes > MAX_OPTION_BYTES)
+  if (!option_is_allowed (negotiation))
+    option_refuse_without_tls (negotiation);
+  else if (option_has_data (option)
+           && negotiation->priv.option_bytes > MAX_OPTION_BYTES)
     negotiation_refuse (negotiation, NBD_REP_ERR_TOO_BIG,
                         "%" PRIu32 " bytes; at most %u are allowed",
                         negotiation->priv.option_bytes, MAX_OPTION_BYTES);
@@ -384,13 +394,15 @@ advance (struct negotiation *negotiation, struct input *input)
 
 void
 negotiation_begin (struct negotiation *negotiation,
-                   const struct exports *exports, uint32_t max_request_bytes)
+                   const struct exports *exports, uint32_t max_request_bytes,
+                   enum negotiation_tls tls)
 {
   uint8_t *p;
 
   memset (negotiation, 0, sizeof *negotiation);
   negotiation->priv.exports = exports;
   negotiation->priv.max_request_bytes = max_request_bytes;
+  negotiation->priv.tls = tls;
   negotiation->priv.phase = PHASE_FLAGS;
   p = negotiation_add (negotiation, GREETING_BYTES);
   if (p == NULL) {
@@ -414,6 +426,17 @@ negotiation_feed (struct negotiation *negotiation, const uint8_t *bytes,
          && advance (negotiation, &input)) {
   }
   return nr - input.nr;
+}
+
+void
+negotiation_has_tls (struct negotiation *negotiation)
+{
+  assert (negotiation->state == NEGOTIATION_START_TLS);
+  assert (negotiation->out_bytes == 0);
+  negotiation->state = NEGOTIATION_RUNS;
+  negotiation->structured_replies = false;
+  negotiation->priv.context_export = NULL;
+  negotiation->priv.is_under_tls = true;
 }
 
 void

@@ -16,9 +16,20 @@
 /* The number of the context base:allocation. */
 #define CONTEXT_ALLOCATION 1u
 
+/* Is there TLS?  Required: nothing else is answered before it. */
+enum negotiation_tls {
+  NEGOTIATION_TLS_OFF,
+  NEGOTIATION_TLS_ON,
+  NEGOTIATION_TLS_REQUIRED,
+};
+
 enum negotiation_state {
-  NEGOTIATION_RUNS,  /* wants more bytes */
-  NEGOTIATION_DONE,  /* send what is in out; then transmission begins */
+  NEGOTIATION_RUNS,      /* wants more bytes */
+  NEGOTIATION_DONE,      /* send what is in out; then transmission begins */
+  NEGOTIATION_START_TLS, /* send what is in out; then do the handshake of TLS,
+                          * and call negotiation_has_tls.  Bytes that were not
+                          * taken did not come under TLS, and must never be
+                          * fed: who sends any is not a client to go on with */
   NEGOTIATION_CLOSE, /* send what is in out, as far as the client reads it; then
                       * close */
 };
@@ -42,6 +53,8 @@ struct negotiation {
 
   struct { /* negotiate.c's */
     const struct exports *exports;
+    enum negotiation_tls tls;
+    bool is_under_tls;
     uint32_t max_request_bytes;
     uint32_t client_flags;
     unsigned phase;
@@ -59,14 +72,19 @@ struct negotiation {
  * is what clients are told to be the longest read or write. */
 void negotiation_begin (struct negotiation *negotiation,
                         const struct exports *exports,
-                        uint32_t max_request_bytes);
+                        uint32_t max_request_bytes, enum negotiation_tls tls);
 
 /* The client has sent NR bytes, in any pieces.  Returns how many were taken:
  * all of them while the state is RUNS; once it is DONE what is left belongs to
- * transmission.  Memory is bounded whatever comes: no more than the longest
- * option is kept (some 64 KiB), and only while it is incomplete. */
+ * transmission, and in START_TLS to nobody.  Memory is bounded whatever comes:
+ * no more than the longest option is kept (some 64 KiB), and only while it is
+ * incomplete. */
 size_t negotiation_feed (struct negotiation *negotiation, const uint8_t *bytes,
                          size_t nr);
+
+/* The state was START_TLS, and from here on all comes and goes under TLS.  What
+ * the client has chosen before is forgotten: somebody else may have said it. */
+void negotiation_has_tls (struct negotiation *negotiation);
 
 /* Frees what it has; after any state. */
 void negotiation_end (struct negotiation *negotiation);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz-negotiate.c: the handshake.  The input's first byte says in which
- * pieces the rest comes.  Whatever it is, in pieces it is answered as at once,
- * answers are whole replies, and memory has bounds.  One thread.
+ * pieces the rest comes, and whether the server has TLS or demands it; what
+ * comes after NBD_OPT_STARTTLS came under it.  Whatever it is, in pieces it is
+ * answered as at once, answers are whole replies, and memory has bounds.  One
+ * thread.
  */
 
 #include <config.h>
@@ -42,14 +44,29 @@ check_bounds (const struct negotiation *negotiation, size_t nr, size_t taken)
   require (negotiation->out_bytes <= negotiation->out_room);
 }
 
+/* What was said before is to be compared, too. */
+static void
+begin_tls (struct negotiation *negotiation)
+{
+  size_t out_bytes = negotiation->out_bytes;
+
+  require (!negotiation->priv.is_under_tls);
+  require (negotiation->priv.tls != NEGOTIATION_TLS_OFF);
+  negotiation->out_bytes = 0;
+  negotiation_has_tls (negotiation);
+  negotiation->out_bytes = out_bytes;
+  require (negotiation->state == NEGOTIATION_RUNS);
+  require (!negotiation->structured_replies);
+}
+
 /* Returns how many bytes were taken.  PIECE_BYTES 0: at once. */
 static size_t
-feed (struct negotiation *negotiation, const uint8_t *input, size_t bytes,
-      size_t piece_bytes)
+feed (struct negotiation *negotiation, enum negotiation_tls tls,
+      const uint8_t *input, size_t bytes, size_t piece_bytes)
 {
   size_t at = 0;
 
-  negotiation_begin (negotiation, exports, MAX_REQUEST_BYTES);
+  negotiation_begin (negotiation, exports, MAX_REQUEST_BYTES, tls);
   while (at < bytes && negotiation->state == NEGOTIATION_RUNS) {
     size_t nr = bytes - at, taken;
 
@@ -58,6 +75,8 @@ feed (struct negotiation *negotiation, const uint8_t *input, size_t bytes,
     taken = negotiation_feed (negotiation, input + at, nr);
     check_bounds (negotiation, nr, taken);
     at += taken;
+    if (negotiation->state == NEGOTIATION_START_TLS)
+      begin_tls (negotiation);
   }
   return at;
 }
@@ -90,6 +109,8 @@ check_state (const struct negotiation *negotiation)
   if (negotiation->state != NEGOTIATION_DONE)
     return;
   require (negotiation->export != NULL);
+  require (negotiation->priv.tls != NEGOTIATION_TLS_REQUIRED
+           || negotiation->priv.is_under_tls);
   require (!negotiation->context_allocation || negotiation->structured_replies);
 }
 
@@ -98,11 +119,13 @@ LLVMFuzzerTestOneInput (const uint8_t *input, size_t bytes)
 {
   struct negotiation whole, parts;
   size_t whole_taken, parts_taken;
+  enum negotiation_tls tls;
 
   if (bytes < 1)
     return 0;
-  whole_taken = feed (&whole, input + 1, bytes - 1, 0);
-  parts_taken = feed (&parts, input + 1, bytes - 1, 1 + input[0]);
+  tls = input[0] % 3;
+  whole_taken = feed (&whole, tls, input + 1, bytes - 1, 0);
+  parts_taken = feed (&parts, tls, input + 1, bytes - 1, 1 + input[0]);
 
   check_replies (&whole);
   check_state (&whole);

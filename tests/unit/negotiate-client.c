@@ -144,6 +144,7 @@ say_context (uint32_t option, const char *name, const char *queries)
 struct exports *exports;
 struct blkmq_error error;
 struct negotiation negotiation;
+enum negotiation_tls tls;
 size_t read_at;
 
 void
@@ -184,6 +185,7 @@ void
 client_setup (void)
 {
   fail_memory_at = 0;
+  tls = NEGOTIATION_TLS_OFF;
   serve (TWO_EXPORTS);
 }
 
@@ -202,7 +204,7 @@ void
 begin (void)
 {
   negotiation_end (&negotiation);
-  negotiation_begin (&negotiation, exports, MAX_REQUEST_BYTES);
+  negotiation_begin (&negotiation, exports, MAX_REQUEST_BYTES, tls);
   message.nr = 0;
   read_at = GREETING_BYTES;
 }

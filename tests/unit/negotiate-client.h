@@ -27,6 +27,7 @@ extern size_t max_realloc_bytes;
 extern struct exports *exports;
 extern struct blkmq_error error;
 extern struct negotiation negotiation;
+extern enum negotiation_tls tls; /* of the next connection; off */
 
 /* Exports a, and b, which is read-only. */
 void client_setup (void);
