@@ -9,10 +9,10 @@ declare -A packages=(
   # the tests, but configure looks for them, so they belong to the build.
   [build]='autoconf automake libtool make pkgconf gcc g++ libc6-dev perl
            libev-dev libbsd-dev libinih-dev libjansson-dev libsystemd-dev
-           nbdkit-plugin-dev check libnbd-dev'
+           libgnutls28-dev nbdkit-plugin-dev check libnbd-dev'
   # The server, and the clients of the demonstration.
   [run]='nbdkit libnbd-bin qemu-utils fio e2fsprogs jq tmux procps socat
-         strace systemd'
+         strace systemd gnutls-bin'
   [dist]='git xz-utils'
   [lint]='shellcheck clang-format codespell pyflakes3 git'
   [bench]='python3 gnuplot-nox'

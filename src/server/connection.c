@@ -21,6 +21,7 @@
 #include "server/internal.h"
 #include "server/log.h"
 #include "server/nbd.h"
+#include "server/transport.h"
 
 /* Nothing has moved for so long: what it would need again is freed. */
 #define TRIM_S 1.0
@@ -55,6 +56,7 @@ end_connection (struct connection *connection)
   struct worker *worker = connection->worker;
 
   ev_io_stop (worker->loop, &connection->io);
+  transport_end (connection);
   close (connection->io.fd);
   connection->phase = PHASE_CLOSED;
   handshake_end (connection);
@@ -134,6 +136,7 @@ void
 connection_say_farewell (struct connection *connection)
 {
   if (connection->phase == PHASE_NEGOTIATION) {
+    transport_say_bye (connection);
     connection_close (connection, LOG_LEVEL_DEBUG, "the server ends");
     return;
   }
@@ -213,10 +216,13 @@ events_of (const struct connection *connection)
   int events = 0;
 
   if (connection->phase == PHASE_NEGOTIATION)
-    return connection->negotiation->out_bytes > 0 ? EV_WRITE : EV_READ;
+    return connection->negotiation->out_bytes > 0
+                   || transport_has_unsent (connection)
+               ? EV_WRITE
+               : EV_READ;
   if (connection->phase == PHASE_LINGERING)
     return EV_READ;
-  if (connection->nr_outs > 0)
+  if (connection->nr_outs > 0 || transport_has_unsent (connection))
     events |= EV_WRITE;
   if (connection->phase == PHASE_TRANSMISSION && !connection->is_eof
       && !connection->is_waiting && !transmit_has_request (connection))
@@ -249,8 +255,9 @@ settle (struct connection *connection)
       && !connection->is_waiting && !transmit_has_request (connection))
     connection->phase = PHASE_FAREWELL;
   if (connection->phase == PHASE_FAREWELL && connection->nr_commands == 0
-      && connection->nr_outs == 0) {
-    if (!connection->must_linger) {
+      && connection->nr_outs == 0 && transport_say_bye (connection)) {
+    /* Under TLS clients say a word after the last one. */
+    if (!connection->must_linger && connection->tls == NULL) {
       connection_close (connection, LOG_LEVEL_DEBUG, "closed");
       return;
     }
@@ -276,12 +283,22 @@ is_attended (struct connection *connection)
          && (buffers->has_come_back || buffers->used_bytes > 0);
 }
 
-void
-connection_run (struct connection *connection)
+static void
+receive (struct connection *connection)
+{
+  if (connection->phase == PHASE_NEGOTIATION)
+    handshake_receive (connection);
+  else if (connection->phase == PHASE_LINGERING)
+    throw_away (connection);
+  else
+    input_receive (connection);
+}
+
+static void
+run_once (struct connection *connection)
 {
   bool any = true;
 
-  connection->is_running = true;
   if (connection->phase == PHASE_NEGOTIATION)
     handshake_run (connection);
   while (any && connection->phase != PHASE_CLOSED) {
@@ -293,6 +310,26 @@ connection_run (struct connection *connection)
       output_send (connection);
     /* What had to wait for the socket may be taken now. */
     any |= connection->out_bytes < out_bytes;
+  }
+}
+
+/* Something that has come is held by TLS, where the loop does not see it. */
+static bool
+can_receive_held (const struct connection *connection)
+{
+  return connection->phase != PHASE_CLOSED && transport_has_held (connection)
+         && connection->phase != PHASE_LINGERING
+         && (events_of (connection) & EV_READ);
+}
+
+void
+connection_run (struct connection *connection)
+{
+  connection->is_running = true;
+  run_once (connection);
+  while (can_receive_held (connection)) {
+    receive (connection);
+    run_once (connection);
   }
   if (connection->phase != PHASE_CLOSED)
     settle (connection);
@@ -328,6 +365,7 @@ connection_poll (struct connection *connection)
   connection->is_running = true;
   input_receive (connection);
   if (connection->worker->had_traffic || connection->is_eof
+      || transport_has_unsent (connection)
       || connection->phase != PHASE_TRANSMISSION)
     connection_run (connection);
   else {
@@ -343,14 +381,8 @@ on_io (struct ev_loop *loop, ev_io *watcher, int events)
 
   worker_want_tick (connection->worker);
   connection->is_running = true; /* it stays, whatever happens */
-  if (events & EV_READ) {
-    if (connection->phase == PHASE_NEGOTIATION)
-      handshake_receive (connection);
-    else if (connection->phase == PHASE_LINGERING)
-      throw_away (connection);
-    else
-      input_receive (connection);
-  }
+  if (events & EV_READ)
+    receive (connection);
   connection_run (connection);
 }
 
@@ -376,7 +408,7 @@ connection_open (struct worker *worker, int fd, const char *name)
   TAILQ_INSERT_TAIL (&worker->connections, connection, link);
   negotiation_begin (connection->negotiation, worker->server->exports,
                      worker->server->limits.max_request_bytes,
-                     NEGOTIATION_TLS_OFF);
+                     worker->server->tls);
   log_debug ("%s: connected", name);
   worker_want_tick (worker);
   worker_make_ready (connection);
@@ -404,12 +436,13 @@ is_over (ev_tstamp since_s, ev_tstamp now_s, unsigned limit_ms)
 static bool
 is_half_way (const struct connection *connection)
 {
-  if (connection->nr_outs > 0)
+  if (connection->nr_outs > 0 || transport_has_unsent (connection))
     return true;
   if (connection->is_eof || connection->phase == PHASE_FAREWELL)
     return !connection->must_linger;
   return !connection->is_waiting && !transmit_has_request (connection)
          && (connection->in_end > connection->in_start
+             || transport_is_half_way (connection)
              || connection->discard_bytes > 0);
 }
 
@@ -427,7 +460,7 @@ close_stalled (struct connection *connection)
 {
   const char *what = "sent nothing more of a request";
 
-  if (connection->nr_outs > 0)
+  if (connection->nr_outs > 0 || transport_has_unsent (connection))
     what = "read no answer";
   else if (connection->is_eof || connection->phase == PHASE_FAREWELL)
     what = "been gone, and its requests do not end";

@@ -95,18 +95,32 @@ send_negotiation (struct connection *connection)
         = { .iov_base = negotiation->out, .iov_len = negotiation->out_bytes };
 
     nr = transport_send (connection, &iov, 1);
-    if (nr > 0) {
+    if (nr >= 0) {
       negotiation->out_bytes -= (size_t)nr;
       memmove (negotiation->out, negotiation->out + nr, negotiation->out_bytes);
       connection->moved_s = ev_now (connection->worker->loop);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK)
       return;
     else if (errno != EINTR) {
-      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                        strerror (errno));
+      transport_fail (connection);
       return;
     }
   }
+  transport_flush (connection);
+}
+
+/* What is said without TLS after the client has asked for it may be somebody
+ * else's words. */
+static bool
+refuse_rest (struct connection *connection, size_t nr)
+{
+  if (nr == 0)
+    return false;
+  connection_close (connection, LOG_LEVEL_WARNING,
+                    "cut off: sent %zu bytes without TLS behind "
+                    "NBD_OPT_STARTTLS",
+                    nr);
+  return true;
 }
 
 void
@@ -117,6 +131,11 @@ handshake_receive (struct connection *connection)
   size_t taken;
   ssize_t nr;
 
+  if (negotiation->state == NEGOTIATION_START_TLS) {
+    if (transport_shake_hands (connection))
+      negotiation_has_tls (negotiation);
+    return;
+  }
   nr = transport_recv (connection, bytes, sizeof bytes);
   if (!input_has_come (connection, nr)) {
     if (connection->is_eof)
@@ -125,6 +144,9 @@ handshake_receive (struct connection *connection)
     return;
   }
   taken = negotiation_feed (negotiation, bytes, (size_t)nr);
+  if (negotiation->state == NEGOTIATION_START_TLS
+      && refuse_rest (connection, (size_t)nr - taken))
+    return;
   if (negotiation->state == NEGOTIATION_DONE
       && !keep_rest (connection, bytes + taken, (size_t)nr - taken))
     connection_close (connection, LOG_LEVEL_WARNING,
@@ -141,6 +163,7 @@ handshake_run (struct connection *connection)
   if (connection->phase == PHASE_CLOSED)
     return;
   if (negotiation->state == NEGOTIATION_CLOSE) {
+    transport_say_bye (connection);
     if (negotiation->why[0] == '\0')
       connection_close (connection, LOG_LEVEL_DEBUG, "disconnects");
     else
@@ -148,6 +171,9 @@ handshake_run (struct connection *connection)
   } else if (negotiation->state == NEGOTIATION_DONE
              && negotiation->out_bytes == 0)
     begin_transmission (connection);
+  else if (negotiation->state == NEGOTIATION_START_TLS
+           && negotiation->out_bytes == 0 && connection->tls == NULL)
+    transport_start_tls (connection);
 }
 
 void

@@ -124,8 +124,7 @@ input_has_come (struct connection *connection, ssize_t nr)
   if (nr == 0)
     input_abandon (connection);
   else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-    connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                      strerror (errno));
+    transport_fail (connection);
   return false;
 }
 

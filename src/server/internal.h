@@ -14,7 +14,7 @@
  *     reply.c       answers                                    its worker
  *     sparse.c      holes: block status, reads                 its worker
  *     output.c      bytes to be sent                           its worker
- *     transport.h   how they come and go                       its worker
+ *     transport.[ch] how they come and go, TLS                 its worker
  *
  * A connection lives on one worker's thread; only what the engine calls
  * (command_end_io, command_give_back) runs on any thread, and goes there by
@@ -38,6 +38,7 @@
 #include "server/log.h"
 #include "server/negotiate.h"
 #include "server/server.h"
+#include "server/tls.h"
 
 struct connection;
 struct worker;
@@ -48,6 +49,9 @@ struct server {
   struct exports *exports;
   struct server_limits limits;
   uint64_t busy_poll_ns;
+  enum negotiation_tls tls;
+  pthread_mutex_t tls_lock;
+  struct tls_credentials *tls_credentials; /* under tls_lock; may be NULL */
   struct worker **workers;
   unsigned nr_workers;
   unsigned nr_started;
@@ -59,6 +63,9 @@ struct server {
   void (*idle) (void *opaque);
   void *idle_opaque;
 };
+
+/* Any thread.  With a reference; NULL: there are none. */
+struct tls_credentials *server_get_tls (struct server *server);
 
 /* A connection's memory is free. */
 void server_connection_is_gone (struct server *server);
@@ -91,6 +98,7 @@ struct worker {
   struct buffer_pool buffers;
   struct command *free_commands;
   struct slab *slabs;
+  struct tls_scratch *tls_scratch; /* from the first connection under TLS on */
 
   /* From other threads. */
   ev_async wake;
@@ -178,6 +186,7 @@ struct connection {
   bool must_refuse;          /* and it has waited long enough */
 
   struct negotiation *negotiation; /* until transmission */
+  struct tls_session *tls;         /* or NULL: without */
 
   const struct export *export;
   const struct blkmq_limits *limits;

@@ -438,8 +438,9 @@ escape (const char *text, const char *kept)
 
 char *
 listeners_uri (const struct listeners *listeners, unsigned index,
-               const char *name)
+               const char *name, bool is_tls)
 {
+  const char *scheme = is_tls ? "nbds" : "nbd";
   const struct address *address = &listeners->addresses[index];
   char *export = escape (name, "/");
   char *path = escape (listeners_path (listeners, index), "/");
@@ -448,9 +449,9 @@ listeners_uri (const struct listeners *listeners, unsigned index,
 
   if (export != NULL && path != NULL && (address->is_tcp || path[0] != '\0'))
     n = address->is_tcp
-            ? asprintf (&uri, "nbd://%s:%s%s%s", address->host, address->port,
-                        *name != '\0' ? "/" : "", export)
-            : asprintf (&uri, "nbd+unix:///%s?socket=%s", export, path);
+            ? asprintf (&uri, "%s://%s:%s%s%s", scheme, address->host,
+                        address->port, *name != '\0' ? "/" : "", export)
+            : asprintf (&uri, "%s+unix:///%s?socket=%s", scheme, export, path);
   free (export);
   free (path);
   return n < 0 ? NULL : uri;

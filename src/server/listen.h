@@ -8,6 +8,7 @@
 #define BLKMQ_SERVER_LISTEN_H
 
 #include <ev.h>
+#include <stdbool.h>
 
 #include "front/unix-socket.h"
 #include "server/access.h"
@@ -36,10 +37,11 @@ int listeners_open_unix (struct listeners *listeners, unsigned index,
 int listeners_add_passed (struct listeners *listeners, unsigned index, int fd,
                           struct blkmq_error *error);
 
-/* Of address INDEX: for a client of the export NAME; to be freed.  NULL: no
- * memory, or it is an abstract socket, which no URI can name. */
+/* Of address INDEX: for a client of the export NAME, which uses TLS or not; to
+ * be freed.  NULL: no memory, or it is an abstract socket, which no URI can
+ * name. */
 char *listeners_uri (const struct listeners *listeners, unsigned index,
-                     const char *name);
+                     const char *name, bool is_tls);
 
 /* "": not of that kind. */
 const char *listeners_path (const struct listeners *listeners, unsigned index);

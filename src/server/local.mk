@@ -43,6 +43,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/options-internal.h \
 	src/server/options-print.c \
 	src/server/options-table.c \
+	src/server/options-tls.c \
 	src/server/output.c \
 	src/server/passed.c \
 	src/server/passed.h \
@@ -59,12 +60,19 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/spin.c \
 	src/server/stdio.c \
 	src/server/stdio.h \
+	src/server/tls.c \
+	src/server/tls.h \
+	src/server/tls-internal.h \
+	src/server/tls-psk.c \
+	src/server/tls-record.c \
+	src/server/tls-session.c \
 	src/server/transmit.c \
+	src/server/transport.c \
 	src/server/transport.h \
 	src/server/worker.c
 src_server_libblkmqd_la_CFLAGS = $(AM_CFLAGS) $(LTO_CFLAGS) \
-	$(INIH_CFLAGS) $(SYSTEMD_CFLAGS) -fvisibility=hidden
-src_server_libblkmqd_la_LIBADD = $(INIH_LIBS) $(SYSTEMD_LIBS)
+	$(INIH_CFLAGS) $(SYSTEMD_CFLAGS) $(GNUTLS_CFLAGS) -fvisibility=hidden
+src_server_libblkmqd_la_LIBADD = $(INIH_LIBS) $(SYSTEMD_LIBS) $(GNUTLS_LIBS)
 
 # Drivers that it loads find the engine in it.
 bin_PROGRAMS += blkmqd

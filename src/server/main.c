@@ -121,6 +121,22 @@ take_passed (struct blkmqd *d, struct blkmq_error *error)
   return r;
 }
 
+static int
+load_tls (struct blkmqd *d, struct blkmq_error *error)
+{
+  struct tls_credentials *credentials;
+  int r;
+
+  if (d->options.tls == NEGOTIATION_TLS_OFF)
+    return 0;
+  r = tls_credentials_load (&d->options.tls_files, &credentials, error);
+  if (r < 0)
+    return r;
+  server_set_tls (d->server, credentials);
+  tls_credentials_put (credentials);
+  return 0;
+}
+
 /* All that can be refused or be missing; nothing is served yet. */
 static int
 set_up (struct blkmqd *d, struct blkmq_error *error)
@@ -129,6 +145,7 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
     .exports = d->exports,
     .nr_threads = d->options.nr_threads,
     .busy_poll_us = d->options.busy_poll_us,
+    .tls = d->options.tls,
     .limits = d->options.limits,
     .idle = end_tell_idle,
     .opaque = d,
@@ -140,6 +157,8 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
   if (r < 0)
     return r;
   r = server_alloc (&server_options, &d->server, error);
+  if (r == 0)
+    r = load_tls (d, error);
   if (r < 0)
     return r;
   d->listeners = listeners_alloc (d->passed.nr + d->options.nr_addresses + 1);
@@ -216,22 +235,34 @@ start (struct blkmqd *d, struct blkmq_error *error)
   return r;
 }
 
-/* Each disk at each address, a line each.  Who passes a socket knows where it
- * is, and stdout is his: libnbd's clients have it from theirs. */
+static void
+print_uri (const struct blkmqd *d, unsigned address, const char *name,
+           bool is_tls)
+{
+  char *uri = listeners_uri (d->listeners, address, name, is_tls);
+
+  if (address < d->passed.nr)
+    log_info ("fd %d: %s", d->passed.sockets[address].fd,
+              uri != NULL ? uri : "an abstract socket");
+  else if (uri != NULL)
+    puts (uri);
+  free (uri);
+}
+
+/* Each disk at each address, a line each; two, if clients have the choice of
+ * TLS.  Who passes a socket knows where it is, and stdout is his: libnbd's
+ * clients have it from theirs. */
 static void
 print_uris (const struct blkmqd *d)
 {
   for (unsigned i = 0; i < d->passed.nr + d->options.nr_addresses; i++)
     for (unsigned j = 0; j < exports_nr (d->exports); j++) {
-      char *uri
-          = listeners_uri (d->listeners, i, exports_at (d->exports, j)->name);
+      const char *name = exports_at (d->exports, j)->name;
 
-      if (i < d->passed.nr)
-        log_info ("fd %d: %s", d->passed.sockets[i].fd,
-                  uri != NULL ? uri : "an abstract socket");
-      else if (uri != NULL)
-        puts (uri);
-      free (uri);
+      if (d->options.tls != NEGOTIATION_TLS_REQUIRED)
+        print_uri (d, i, name, false);
+      if (d->options.tls != NEGOTIATION_TLS_OFF)
+        print_uri (d, i, name, true);
     }
   if (fflush (stdout) != 0)
     log_warning ("cannot print where clients can connect: %s",
@@ -242,7 +273,8 @@ static int
 run_command (struct blkmqd *d, struct blkmq_error *error)
 {
   const char *name = exports_at (d->exports, 0)->name;
-  char *uri = listeners_uri (d->listeners, 0, name);
+  char *uri = listeners_uri (d->listeners, 0, name,
+                             d->options.tls != NEGOTIATION_TLS_OFF);
   struct run_variable variables[] = {
     { "uri", uri != NULL ? uri : "" },
     { "unixsocket", listeners_path (d->listeners, 0) },

@@ -115,5 +115,5 @@ options_check (struct options *options, struct option_values *values)
     .stall_timeout_ms = (unsigned)numbers[OPT_STALL_TIMEOUT],
   };
   log_set_level ((enum log_level)numbers[OPT_LOG_LEVEL]);
-  return OPTIONS_SERVE;
+  return options_check_tls (options, values);
 }

@@ -43,6 +43,11 @@ enum {
   OPT_IDLE_TIMEOUT,
   OPT_STALL_TIMEOUT,
   OPT_DRAIN_TIMEOUT,
+  OPT_TLS,
+  OPT_TLS_CERTIFICATES,
+  OPT_TLS_PSK,
+  OPT_TLS_VERIFY_PEER,
+  OPT_TLS_PRIORITY,
   NR_OPTIONS,
   OPT_HELP = NR_OPTIONS,
   OPT_VERSION,
@@ -100,5 +105,11 @@ enum options_result options_access_check (struct options *options,
 /* Do the values go together?  Puts them into OPTIONS. */
 enum options_result options_check (struct options *options,
                                    struct option_values *values);
+
+/* ---- options-tls.c ---- */
+
+/* The same, of those that begin with --tls. */
+enum options_result options_check_tls (struct options *options,
+                                       const struct option_values *values);
 
 #endif /* BLKMQ_SERVER_OPTIONS_INTERNAL_H */

@@ -15,6 +15,9 @@
 #define DEFAULT_DRAIN_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS (24 * 3600 * 1000)
 
+/* In the order of enum negotiation_tls. */
+static const char *const tls_words[] = { "off", "on", "require", NULL };
+
 const struct option_row option_rows[NR_OPTIONS] = {
   [OPT_CONFIG] = {
       .value = "FILE",
@@ -201,6 +204,36 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .max = MAX_TIMEOUT_MS,
                .help = "at the end, for what is in flight" },
   },
+  [OPT_TLS] = {
+      .value = "MODE",
+      .key = { .name = "--tls",
+               .type = BLKMQ_KEY_ENUM,
+               .words = tls_words,
+               .help = "off, on or require" },
+  },
+  [OPT_TLS_CERTIFICATES] = {
+      .value = "DIR",
+      .key = { .name = "--tls-certificates",
+               .type = BLKMQ_KEY_STRING,
+               .help = "server-cert.pem, server-key.pem" },
+  },
+  [OPT_TLS_PSK] = {
+      .value = "FILE",
+      .key = { .name = "--tls-psk",
+               .type = BLKMQ_KEY_STRING,
+               .help = "users and their keys" },
+  },
+  [OPT_TLS_VERIFY_PEER] = {
+      .key = { .name = "--tls-verify-peer",
+               .type = BLKMQ_KEY_BOOL,
+               .help = "clients need a certificate" },
+  },
+  [OPT_TLS_PRIORITY] = {
+      .value = "STRING",
+      .key = { .name = "--tls-priority",
+               .type = BLKMQ_KEY_STRING,
+               .help = "algorithms, as gnutls has them" },
+  },
 };
 
 /* One for each CPU, but no more than this.  Who has more CPUs than that wants
@@ -238,4 +271,5 @@ options_set_defaults (struct option_values *values)
   numbers[OPT_IDLE_TIMEOUT] = limits->idle_timeout_ms;
   numbers[OPT_STALL_TIMEOUT] = limits->stall_timeout_ms;
   numbers[OPT_DRAIN_TIMEOUT] = DEFAULT_DRAIN_TIMEOUT_MS;
+  numbers[OPT_TLS] = NEGOTIATION_TLS_OFF;
 }

@@ -13,6 +13,7 @@
 #include "server/access.h"
 #include "server/privileges.h"
 #include "server/server.h"
+#include "server/tls.h"
 
 /* One --unix or --tcp. */
 struct address_option {
@@ -44,6 +45,8 @@ struct options {
   unsigned busy_poll_us;
   struct server_limits limits;
   unsigned drain_timeout_ms; /* 0: never */
+  enum negotiation_tls tls;
+  struct tls_files tls_files; /* unless tls is off */
 
   char **kept;
   size_t nr_kept;

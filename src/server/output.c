@@ -128,16 +128,16 @@ output_send (struct connection *connection)
   while (connection->nr_outs > 0) {
     nr_iovs = fill_iovs (connection, iovs);
     nr = transport_send (connection, iovs, nr_iovs);
-    if (nr > 0) {
+    if (nr >= 0) {
       drop_sent (connection, (size_t)nr);
       connection->moved_s = connection->sent_s
           = ev_now (connection->worker->loop);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK)
       return;
     else if (errno != EINTR) {
-      connection_close (connection, LOG_LEVEL_DEBUG, "is gone: %s",
-                        strerror (errno));
+      transport_fail (connection);
       return;
     }
   }
+  transport_flush (connection);
 }

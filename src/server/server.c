@@ -95,6 +95,8 @@ server_alloc (const struct server_options *options, struct server **result,
   server->limits = options->limits;
   server->idle = options->idle;
   server->idle_opaque = options->opaque;
+  server->tls = options->tls;
+  pthread_mutex_init (&server->tls_lock, NULL);
   server->busy_poll_ns = UINT64_C (1000) * options->busy_poll_us;
   server->nr_workers = options->nr_threads;
   server->workers = calloc (options->nr_threads, sizeof (struct worker *));
@@ -158,7 +160,38 @@ server_free (struct server *server)
     if (server->workers[i] != NULL)
       worker_free (server->workers[i]);
   free (server->workers);
+  tls_credentials_put (server->tls_credentials);
+  pthread_mutex_destroy (&server->tls_lock);
   free (server);
+}
+
+/* ------------------------------------------------------------------------ */
+/* TLS                                                                       */
+
+void
+server_set_tls (struct server *server, struct tls_credentials *credentials)
+{
+  struct tls_credentials *before;
+
+  tls_credentials_get (credentials);
+  pthread_mutex_lock (&server->tls_lock);
+  before = server->tls_credentials;
+  server->tls_credentials = credentials;
+  pthread_mutex_unlock (&server->tls_lock);
+  tls_credentials_put (before);
+}
+
+struct tls_credentials *
+server_get_tls (struct server *server)
+{
+  struct tls_credentials *credentials;
+
+  pthread_mutex_lock (&server->tls_lock);
+  credentials = server->tls_credentials;
+  if (credentials != NULL)
+    tls_credentials_get (credentials);
+  pthread_mutex_unlock (&server->tls_lock);
+  return credentials;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -14,6 +14,7 @@
 
 #include "blkmq.h"
 #include "front/exports.h"
+#include "server/negotiate.h"
 
 struct server;
 
@@ -38,6 +39,7 @@ struct server_options {
   struct exports *exports; /* set up, not started; stay until server_free */
   unsigned nr_threads;     /* 1 to SERVER_MAX_THREADS */
   unsigned busy_poll_us;   /* longest spin for the next request; 0: none */
+  enum negotiation_tls tls;
   struct server_limits limits;
 
   /* Unless it is NULL: the last connection has gone, and the server does not
@@ -51,6 +53,13 @@ struct server_options {
  * Negative errno with ERROR. */
 int server_alloc (const struct server_options *options, struct server **server,
                   struct blkmq_error *error);
+
+/* What clients are shown from now on; connections keep what they have.  Takes a
+ * reference of its own.  Before server_start, if there is TLS; and again at any
+ * time, on any thread. */
+struct tls_credentials;
+void server_set_tls (struct server *server,
+                     struct tls_credentials *credentials);
 
 /* Starts the threads.  On an error none runs. */
 int server_start (struct server *server, struct blkmq_error *error);

@@ -20,13 +20,11 @@
 
 /* ---- credentials ---- */
 
-#define TLS_DEFAULT_PRIORITY "NORMAL"
-
 /* Strings stay the caller's.  One of certificates and psk is given. */
 struct tls_files {
   const char *certificates; /* a directory, or NULL */
   const char *psk;          /* a file, or NULL */
-  const char *priority;     /* gnutls' string of algorithms */
+  const char *priority;     /* gnutls' string of algorithms, or NULL */
   bool verify_peer;         /* clients must have a certificate of the CA's */
 };
 
@@ -90,8 +88,10 @@ ssize_t tls_session_send (struct tls_session *session, const struct iovec *iovs,
 bool tls_session_has_unsent (const struct tls_session *session);
 int tls_session_flush (struct tls_session *session);
 
-/* Say that nothing more will be sent (close_notify).  Once is enough; then
- * flush. */
+/* Has the socket taken or given anything since this was asked last? */
+bool tls_session_has_moved (struct tls_session *session);
+
+/* Say that nothing more will be sent (close_notify), once; then flush. */
 void tls_session_say_bye (struct tls_session *session);
 
 /* Why it has failed, for the log. */

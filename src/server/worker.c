@@ -455,6 +455,7 @@ worker_free (struct worker *worker)
   ev_timer_stop (worker->loop, &worker->tick);
   ev_loop_destroy (worker->loop);
   buffer_pool_exit (&worker->buffers);
+  tls_scratch_free (worker->tls_scratch);
   for (slab = worker->slabs; slab != NULL; slab = next_slab) {
     next_slab = slab->next;
     free (slab);

@@ -5,7 +5,7 @@
 # shellcheck source-path=SCRIPTDIR source=functions.sh
 . "$(dirname "$0")/functions.sh"
 ctl=${BLKMQ_CTL:?set it to blkmqctl}
-requires nbdinfo nbdcopy qemu-img qemu-io fio
+requires nbdinfo nbdcopy qemu-img qemu-io fio certtool psktool
 manual=$top_srcdir/man/blkmqd.pod
 choose_seed
 sparse_image disk.img 8M "$seed"
@@ -132,14 +132,17 @@ run_example ()
       says "$command" 'export="fast":'
       says "$command" 'export="slow":' ;;
     'nbdinfo --size'*) says "$command" '^1073741824$' ;;
-    nbdinfo*) says "$command" 'export-size: 1073741824 (1G)' ;;
+    nbdinfo*)
+      says "$command" 'export-size: 1073741824 (1G)'
+      [[ $command != *nbds+unix:* ]] \
+        || says "$command" '^protocol: .* with TLS' ;;
     nbdsh*) says "$command" "^bytearray(b'hello')\$" ;;
     *' top '*) says "$command" '^all ' ;;
     *fault=op=write*) says "$command" 'write failed: Input/output error' ;;
     *'nbdinfo --map'*)
       says "$command" ' data$'
       says "$command" ' hole,zero$' ;;
-    'qemu-img info'*) says "$command" 'virtual size: 10 GiB' ;;
+    'qemu-img info'*) says "$command" 'virtual size: [0-9]* GiB' ;;
     'qemu-img bench'*) says "$command" 'Run completed' ;;
     qemu-system*) says "$command" 'nbd+unix' ;;
     fio*) says "$command" 'err= 0' ;;
