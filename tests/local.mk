@@ -426,9 +426,11 @@ tests_librig_la_SOURCES = \
 	tests/server/client.c \
 	tests/server/rig.c \
 	tests/server/rig.h \
+	tests/server/tls-client.c \
+	tests/server/tls-client.h \
 	tests/server/witness.c \
 	tests/server/witness.h
-tests_librig_la_CFLAGS = $(unit_cflags)
+tests_librig_la_CFLAGS = $(unit_cflags) $(GNUTLS_CFLAGS)
 rig_libs = tests/librig.la src/server/libblkmqd.la src/libblkmq-front.la \
 	$(harness_libs)
 
@@ -441,6 +443,7 @@ rig_tests = \
 	tests/server/test-promises \
 	tests/server/test-replies \
 	tests/server/test-server-live \
+	tests/server/test-tls \
 	tests/server/test-truncated \
 	tests/server/test-vanish
 tests_server_test_buffers_CFLAGS = $(unit_cflags)
@@ -463,6 +466,8 @@ tests_server_test_truncated_CFLAGS = $(unit_cflags)
 tests_server_test_truncated_LDADD = $(rig_libs)
 tests_server_test_vanish_CFLAGS = $(unit_cflags)
 tests_server_test_vanish_LDADD = $(rig_libs)
+tests_server_test_tls_CFLAGS = $(unit_cflags) $(GNUTLS_CFLAGS)
+tests_server_test_tls_LDADD = $(rig_libs) $(GNUTLS_LIBS)
 
 check_PROGRAMS += \
 	$(conformance_test) $(unit_tests) $(ctl_tests) $(rig_tests)
@@ -578,11 +583,15 @@ blkmqd_tests = \
 	tests/server/test-socket-activation.sh \
 	tests/server/test-stdio.sh \
 	tests/server/test-tcp.sh \
+	tests/server/test-tls-clients.sh \
+	tests/server/test-tls-options.sh \
+	tests/server/test-tls-refused.sh \
 	tests/server/test-units.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)
 EXTRA_DIST += tests/server/client.pl tests/server/functions.sh \
-	tests/server/hear.pl tests/server/knock.pl tests/server/pass.pl
+	tests/server/hear.pl tests/server/knock.pl tests/server/pass.pl \
+	tests/server/tls-functions.sh
 TESTS += $(blkmqd_tests)
 
 # A filter that fills a disk before the filters above it see it.

@@ -118,7 +118,12 @@ describe_verification (struct tls_session *session)
                                                     &text, 0)
       < 0)
     return;
-  snprintf (session->error, sizeof session->error, "%s", text.data);
+  snprintf (session->error, sizeof session->error, "%.*s",
+            (int)strcspn ((const char *)text.data, "\n"),
+            (const char *)text.data);
+  for (size_t nr = strlen (session->error);
+       nr > 0 && session->error[nr - 1] == ' '; nr--)
+    session->error[nr - 1] = '\0';
   gnutls_free (text.data);
 }
 

@@ -118,6 +118,22 @@ must (int r, const struct blkmq_error *error)
 }
 
 void
+rig_load_tls (struct rig *rig, const struct tls_files *files)
+{
+  struct tls_credentials *credentials;
+  struct blkmq_error error;
+
+  must (tls_credentials_load (files, &credentials, &error), &error);
+  if (rig->server == NULL) {
+    require (rig->tls == NULL);
+    rig->tls = credentials;
+    return;
+  }
+  server_set_tls (rig->server, credentials);
+  tls_credentials_put (credentials);
+}
+
+void
 rig_start (struct rig *rig, const char *keys)
 {
   char *words = strdup (keys), *rest, threads[16];
@@ -142,6 +158,10 @@ rig_start (struct rig *rig, const char *keys)
   must (exports_set_up (rig->exports, &error), &error);
   rig->options.exports = rig->exports;
   must (server_alloc (&rig->options, &rig->server, &error), &error);
+  if (rig->tls != NULL)
+    server_set_tls (rig->server, rig->tls);
+  tls_credentials_put (rig->tls);
+  rig->tls = NULL;
   must (exports_start (rig->exports, &error), &error);
   must (server_start (rig->server, &error), &error);
 }
@@ -170,6 +190,7 @@ rig_stop (struct rig *rig)
   if (is_drained)
     check_books (rig->server);
   server_free (rig->server);
+  rig->server = NULL;
   exports_free (rig->exports);
   require (rig->nr_drained == is_drained);
   require (nr_open_fds () == rig->nr_fds);

@@ -19,6 +19,7 @@
 #include "front/exports.h"
 #include "server/nbd.h"
 #include "server/server.h"
+#include "server/tls.h"
 
 /* ---- the server ---- */
 
@@ -26,11 +27,16 @@ struct rig {
   struct server_options options; /* two threads; the test may change them */
   struct exports *exports;
   struct server *server;
+  struct tls_credentials *tls; /* until it is started */
   unsigned nr_fds, nr_clients;
   _Atomic unsigned nr_drained; /* calls */
 };
 
 void rig_init (struct rig *rig);
+
+/* What its clients are shown under TLS: before rig_start, and again at any
+ * time. options.tls is the test's. */
+void rig_load_tls (struct rig *rig, const struct tls_files *files);
 
 /* KEYS: "size=1M irqmode=timer". */
 void rig_start (struct rig *rig, const char *keys);
