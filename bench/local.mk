@@ -3,7 +3,8 @@
 # in a shared library of its own.
 
 EXTRA_DIST += bench/README.md
-dist_noinst_SCRIPTS = bench/blkmqd bench/servers bench/filters bench/plots
+dist_noinst_SCRIPTS = bench/blkmqd bench/servers bench/filters bench/plots \
+	bench/tls
 dist_noinst_DATA = \
 	bench/comparison.py \
 	bench/contenders.py \
@@ -49,6 +50,13 @@ bench_nbd_pipeline_SOURCES = \
 	bench/nbd-load.c \
 	bench/nbd-pipeline.c \
 	bench/nbd-transmit.c
+
+if HAVE_LIBNBD
+noinst_PROGRAMS += bench/nbd-libnbd
+bench_nbd_libnbd_SOURCES = bench/latency.h bench/nbd-libnbd.c
+bench_nbd_libnbd_CFLAGS = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
+bench_nbd_libnbd_LDADD = $(LIBNBD_LIBS)
+endif
 
 # The yardstick: of the server only the protocol's numbers.
 noinst_PROGRAMS += bench/bare-loop
