@@ -586,6 +586,7 @@ blkmqd_tests = \
 	tests/server/test-tls-clients.sh \
 	tests/server/test-tls-options.sh \
 	tests/server/test-tls-refused.sh \
+	tests/server/test-tls-reload.sh \
 	tests/server/test-units.sh \
 	tests/server/test-unix-socket.sh
 dist_check_SCRIPTS += $(blkmqd_tests)

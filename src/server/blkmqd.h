@@ -30,6 +30,7 @@ struct blkmqd {
   struct listeners *listeners;
   struct front_control *control;
   struct server *server;
+  char *tls_path; /* from where TLS is reloaded, absolute */
   struct pidfile pidfile;
   struct run run;
   struct stdio stdio;

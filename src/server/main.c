@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "front/path.h"
 #include "front/stats.h"
 #include "server/blkmqd.h"
 #include "server/daemon.h"
@@ -121,6 +122,24 @@ take_passed (struct blkmqd *d, struct blkmq_error *error)
   return r;
 }
 
+/* A daemon is in another directory when it reloads. */
+static int
+keep_tls_path (struct blkmqd *d, struct blkmq_error *error)
+{
+  struct tls_files *files = &d->options.tls_files;
+  const char **path = files->psk != NULL ? &files->psk : &files->certificates;
+
+  if (d->tls_path != NULL)
+    return 0;
+  d->tls_path = path_absolute (*path);
+  if (d->tls_path == NULL) {
+    snprintf (error->message, sizeof error->message, "out of memory");
+    return -ENOMEM;
+  }
+  *path = d->tls_path;
+  return 0;
+}
+
 static int
 load_tls (struct blkmqd *d, struct blkmq_error *error)
 {
@@ -134,7 +153,7 @@ load_tls (struct blkmqd *d, struct blkmq_error *error)
     return r;
   server_set_tls (d->server, credentials);
   tls_credentials_put (credentials);
-  return 0;
+  return keep_tls_path (d, error);
 }
 
 /* All that can be refused or be missing; nothing is served yet. */
@@ -295,14 +314,22 @@ run_command (struct blkmqd *d, struct blkmq_error *error)
 void
 reload (struct blkmqd *d)
 {
+  bool has_tls = d->options.tls != NEGOTIATION_TLS_OFF;
   struct blkmq_error error;
   int r = log_reopen (&error);
 
   if (r < 0)
     log_error ("SIGHUP: %s; going on with the one there was", error.message);
+  else if (r == 0)
+    log_info ("SIGHUP: the log goes on here");
+  else if (!has_tls)
+    log_info ("SIGHUP: there is nothing to be reloaded");
+  if (!has_tls)
+    return;
+  if (load_tls (d, &error) < 0)
+    log_error ("SIGHUP: %s; going on with what was read before", error.message);
   else
-    log_info ("SIGHUP: %s", r == 0 ? "the log goes on here"
-                                   : "there is nothing to be reloaded");
+    log_info ("SIGHUP: certificates or keys of TLS were read anew");
 }
 
 /* ------------------------------------------------------------------------ */
@@ -350,6 +377,7 @@ take_down (struct blkmqd *d)
   }
   front_control_free (d->control);
   server_free (d->server);
+  free (d->tls_path);
   listeners_free (d->listeners);
   stdio_close (&d->stdio);
   end_exit (d);
