@@ -50,6 +50,7 @@ struct server {
   struct server_limits limits;
   uint64_t busy_poll_ns;
   enum negotiation_tls tls;
+  const struct access *access;
   pthread_mutex_t tls_lock;
   struct tls_credentials *tls_credentials; /* under tls_lock; may be NULL */
   struct worker **workers;

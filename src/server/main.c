@@ -61,9 +61,10 @@ describe_exports (const struct blkmqd *d)
 static void
 warn_of_strangers (const struct blkmqd *d)
 {
-  if (d->options.access.nr_nets == 0
+  if (d->options.access.nr_nets == 0 && !options_tls_asks_identity (&d->options)
       && listeners_are_reached_from_afar (d->listeners))
     log_warning ("whoever reaches the TCP port has the disks: say "
+                 "--tls=require with --tls-psk or --tls-verify-peer, or "
                  "--allow-from=ADDRESS/PREFIX, or listen on a loopback "
                  "address only");
 }
@@ -165,6 +166,7 @@ set_up (struct blkmqd *d, struct blkmq_error *error)
     .nr_threads = d->options.nr_threads,
     .busy_poll_us = d->options.busy_poll_us,
     .tls = d->options.tls,
+    .access = &d->options.access,
     .limits = d->options.limits,
     .idle = end_tell_idle,
     .opaque = d,
@@ -353,6 +355,25 @@ note_control (const struct blkmqd *d)
     log_debug ("control=%s is left behind", path);
 }
 
+/* --check: also what the files of TLS have, which are there to be read. */
+static int
+only_check (const struct blkmqd *d)
+{
+  struct tls_credentials *credentials;
+  struct blkmq_error error;
+
+  if (d->options.tls != NEGOTIATION_TLS_OFF) {
+    if (tls_credentials_load (&d->options.tls_files, &credentials, &error)
+        < 0) {
+      log_error ("%s", error.message);
+      return EXIT_USAGE;
+    }
+    tls_credentials_put (credentials);
+  }
+  options_print (&d->options);
+  return fflush (stdout) == 0 ? 0 : EXIT_FAILED;
+}
+
 /* Whatever there is of it. */
 static void
 take_down (struct blkmqd *d)
@@ -465,10 +486,9 @@ main (int argc, char **argv)
   case OPTIONS_SERVE:
     d.exports = d.options.exports;
     status = check_keys (&d);
-    if (status == 0 && d.options.is_check) {
-      options_print (&d.options);
-      status = fflush (stdout) == 0 ? 0 : EXIT_FAILED;
-    } else if (status == 0) {
+    if (status == 0 && d.options.is_check)
+      status = only_check (&d);
+    else if (status == 0) {
       status = serve (&d);
       take_down (&d);
     }

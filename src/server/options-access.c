@@ -88,6 +88,8 @@ options_access_take (struct options *options, unsigned option,
     return access_add_groups (&options->access, name, value, error);
   case OPT_ALLOW_FROM:
     return access_add_nets (&options->access, name, value, error);
+  case OPT_ALLOW_IDENTITY:
+    return access_add_identity (&options->access, name, value, error);
   case OPT_USER:
     return privileges_set_user (&options->privileges, name, value, error);
   case OPT_GROUP:
@@ -108,6 +110,19 @@ is_for_none (const struct option_values *values, unsigned option, bool has_kind,
   log_error ("%s=%s: there is no %s that it is for",
              option_rows[option].key.name, values->strings[option], missing);
   return true;
+}
+
+/* Likewise if some need not say who they are. */
+static enum options_result
+check_identity (const struct options *options,
+                const struct option_values *values)
+{
+  if (!values->given[OPT_ALLOW_IDENTITY] || options_tls_asks_identity (options))
+    return OPTIONS_SERVE;
+  log_error ("--allow-identity=%s: clients need not say who they are: say "
+             "--tls=require, with --tls-psk or with --tls-verify-peer",
+             values->strings[OPT_ALLOW_IDENTITY]);
+  return OPTIONS_WRONG;
 }
 
 static enum options_result
@@ -143,6 +158,8 @@ options_access_check (struct options *options,
       || is_for_none (values, OPT_ALLOW_UID, has_unix || has_own, "--unix")
       || is_for_none (values, OPT_ALLOW_GID, has_unix || has_own, "--unix")
       || is_for_none (values, OPT_ALLOW_FROM, has_tcp, "--tcp"))
+    return OPTIONS_WRONG;
+  if (check_identity (options, values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
   return check_user (options, values);
 }

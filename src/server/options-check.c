@@ -101,7 +101,8 @@ options_check (struct options *options, struct option_values *values)
   if (check_addresses (options) != OPTIONS_SERVE
       || check_daemon (options) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
-  if (options_access_check (options, values) != OPTIONS_SERVE)
+  if (options_check_tls (options, values) != OPTIONS_SERVE
+      || options_access_check (options, values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;
   options->nr_threads = (unsigned)numbers[OPT_THREADS];
   options->busy_poll_us = (unsigned)numbers[OPT_BUSY_POLL];
@@ -115,5 +116,5 @@ options_check (struct options *options, struct option_values *values)
     .stall_timeout_ms = (unsigned)numbers[OPT_STALL_TIMEOUT],
   };
   log_set_level ((enum log_level)numbers[OPT_LOG_LEVEL]);
-  return options_check_tls (options, values);
+  return OPTIONS_SERVE;
 }

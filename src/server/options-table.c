@@ -79,6 +79,13 @@ const struct option_row option_rows[NR_OPTIONS] = {
                .type = BLKMQ_KEY_STRING,
                .help = "only from there, or ADDRESS/PREFIX, over TCP" },
   },
+  [OPT_ALLOW_IDENTITY] = {
+      .may_repeat = true,
+      .value = "PATTERN",
+      .key = { .name = "--allow-identity",
+               .type = BLKMQ_KEY_STRING,
+               .help = "only these certificates or keys of TLS" },
+  },
   [OPT_USER] = {
       .value = "USER",
       .key = { .name = "--user",

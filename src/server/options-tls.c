@@ -35,12 +35,18 @@ check_off (const struct option_values *values)
                                       OPT_TLS_VERIFY_PEER, OPT_TLS_PRIORITY };
 
   for (unsigned i = 0; i < sizeof options / sizeof options[0]; i++)
-    if (values->strings[options[i]] != NULL
-        || values->numbers[options[i]] != 0)
+    if (values->strings[options[i]] != NULL || values->numbers[options[i]] != 0)
       return refuse (values, options[i],
                      "TLS is off; say --tls=require as well, or --tls=on if "
                      "clients may do without");
   return OPTIONS_SERVE;
+}
+
+bool
+options_tls_asks_identity (const struct options *options)
+{
+  return options->tls == NEGOTIATION_TLS_REQUIRED
+         && (options->tls_files.psk != NULL || options->tls_files.verify_peer);
 }
 
 enum options_result

@@ -70,6 +70,9 @@ void options_explain (const struct options *options,
 /* Says on stdout what would be served.  After exports_check. */
 void options_print (const struct options *options);
 
+/* Does every client have to show a certificate or a key? */
+bool options_tls_asks_identity (const struct options *options);
+
 void options_free (struct options *options);
 
 #endif /* BLKMQ_SERVER_OPTIONS_H */

@@ -96,6 +96,7 @@ server_alloc (const struct server_options *options, struct server **result,
   server->idle = options->idle;
   server->idle_opaque = options->opaque;
   server->tls = options->tls;
+  server->access = options->access;
   pthread_mutex_init (&server->tls_lock, NULL);
   server->busy_poll_ns = UINT64_C (1000) * options->busy_poll_us;
   server->nr_workers = options->nr_threads;

@@ -40,6 +40,7 @@ struct server_options {
   unsigned nr_threads;     /* 1 to SERVER_MAX_THREADS */
   unsigned busy_poll_us;   /* longest spin for the next request; 0: none */
   enum negotiation_tls tls;
+  const struct access *access; /* to identities of TLS; NULL: all may */
   struct server_limits limits;
 
   /* Unless it is NULL: the last connection has gone, and the server does not

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/access.h"
 #include "server/log.h"
 #include "server/transport.h"
 
@@ -95,6 +96,22 @@ log_client (const struct connection *connection)
              identity != NULL ? identity : "");
 }
 
+/* Is the client on the list of those who may?  Closes if not. */
+static bool
+admit (struct connection *connection)
+{
+  const struct access *access = connection->worker->server->access;
+  const char *identity = tls_session_identity (connection->tls);
+
+  if (access == NULL || access->nr_identities == 0
+      || (identity != NULL && access_allows_identity (access, identity)))
+    return true;
+  connection_close (connection, LOG_LEVEL_WARNING,
+                    "refused: \"%s\" is not in --allow-identity",
+                    identity != NULL ? identity : "");
+  return false;
+}
+
 bool
 transport_shake_hands (struct connection *connection)
 {
@@ -102,15 +119,17 @@ transport_shake_hands (struct connection *connection)
   const char *why = tls_session_error (connection->tls);
 
   note_moves (connection);
-  if (r == 0)
+  if (r == 0) {
     log_client (connection);
-  else if (r != -EAGAIN && why[0] == '\0')
+    return admit (connection);
+  }
+  if (r != -EAGAIN && why[0] == '\0')
     connection_close (connection, LOG_LEVEL_DEBUG,
                       "is gone in the middle of the TLS handshake");
   else if (r != -EAGAIN)
     connection_close (connection, LOG_LEVEL_WARNING,
                       "refused: TLS handshake: %s", why);
-  return r == 0;
+  return false;
 }
 
 void

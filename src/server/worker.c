@@ -167,6 +167,7 @@ drain (struct worker *worker)
 {
   struct connection *connection, *next;
 
+  log_debug ("thread %u takes no requests any more", worker->index);
   worker->is_draining = true;
   for (connection = TAILQ_FIRST (&worker->connections); connection != NULL;
        connection = next) {

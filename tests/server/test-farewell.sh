@@ -40,12 +40,14 @@ end_client
 
 # ---- it sends on and on ----
 
-start_blkmqd 1M --drain-timeout 0 fault=op=read,hang control=control
+start_blkmqd 1M --drain-timeout 0 --threads=1 --log-level=debug \
+  fault=op=read,hang control=control
 start_client
 tell read
 wait_until in_flight || fail "no request is in flight"
 kill "$pid"
-wait_until test ! -e "$sock" || fail "the socket is there"
+wait_until log_has 'thread 0 takes no requests any more' \
+  || fail "no word of the end"
 printf 'flood\n' >&3
 "$ctl" -s control fault del 1 || fail "the fault cannot be deleted"
 ends_with 0

@@ -28,6 +28,18 @@ refuses 2 '--tls-psk=keys: given with --tls-certificates' --tls=on \
   --tls-psk=keys --tls-certificates=good 1M --run true
 refuses 2 '--tls-verify-peer: is for --tls-certificates' --tls=on \
   --tls-psk=keys --tls-verify-peer 1M --run true
+# --check reads them.
+"$blkmqd" --check --tls=on --tls-certificates=good --unix=s 1M >said 2>&1 \
+  || fail "--check of good certificates: $(cat said)"
+refuses 2 '--tls-certificates=nowhere: server-cert.pem: No such' \
+  --check --tls=on --tls-certificates=nowhere --unix=s 1M
+# A list of those who need not say who they are keeps nobody out.
+for words in '--tls=on --tls-psk=keys' \
+             '--tls=require --tls-certificates=good' ''; do
+  # shellcheck disable=SC2086 # several words
+  refuses 2 '--allow-identity=bob: clients need not say who they are' \
+    --allow-identity=bob $words 1M --run true
+done
 refuses 2 '--tls=maybe' --tls=maybe 1M --run true
 refuses 2 '--tls-verify-peer: given twice' --tls=on --tls-certificates=good \
   --tls-verify-peer --tls-verify-peer 1M --run true

@@ -82,6 +82,14 @@ is_refused "$(with_certificates "$tmp/dir-client-server")" \
 is_served "$(with_certificates "$tmp/dir-client-laptop")"
 stop_blkmqd
 
+# Who it knows, and who is not on the list.
+start_blkmqd --tls=require --tls-certificates=dir-server --tls-verify-peer \
+  --allow-identity='CN=lap*,O=Example' --allow-identity=CN=nobody 8M
+is_served "$(with_certificates "$tmp/dir-client-laptop")"
+is_refused "$(with_certificates "$tmp/dir-client-stolen")" \
+  'refused: "CN=stolen,O=Example" is not in --allow-identity'
+stop_blkmqd
+
 # What was revoked.
 printf '%s\n' 'crl_next_update = 10' 'crl_number = 1' >crl.info
 run_quietly certtool --generate-crl --load-ca-certificate ca.pem \
@@ -105,6 +113,13 @@ is_refused "$(with_key mallory "$tmp/wrong")" 'refused: TLS handshake: '
 sed 's/pid [0-9]*//' new >said
 expect_equal "what is said of a user that is not there, and of a wrong key" \
   "$(cat said)" "$(sed 's/pid [0-9]*//' wrong-key)"
+stop_blkmqd
+
+run_quietly psktool --username=bob --pskfile=keys
+start_blkmqd --tls=require --tls-psk=keys --allow-identity=bob 8M
+is_served "$(with_key bob "$tmp/keys")"
+is_refused "$(with_key alice "$tmp/keys")" \
+  'refused: "alice" is not in --allow-identity'
 stop_blkmqd
 
 # A client that insists, and a server that has none.
