@@ -162,7 +162,7 @@ stage_deb ()
   while read -r file; do
     check "hardened: ${file##*/}" is_hardened "$file"
   done < <(find "$scratch/unpacked" -type f \
-             \( -path '*/bin/*' -o -name '*.so*' \))
+             \( -path '*/bin/*' -o -name '*.so' -o -name '*.so.*' \))
   if [ -n "$root_maker" ]; then
     end_root built
   else
