@@ -222,7 +222,9 @@ installs_all ()
               bash-completion/completions/blkmqctl include/blkmq.h \
               include/blkmq-control.h include/blkmq-driver.h \
               pkgconfig/blkmq.pc libblkmq.so libblkmq.so.0 \
-              plugins/nbdkit-blkmq-plugin.so examples/blkmqd.conf; do
+              plugins/nbdkit-blkmq-plugin.so examples/blkmqd.conf \
+              system/blkmqd.service system/blkmqd.socket \
+              system/blkmqd@.service system/blkmqd@.socket; do
     find "$root" -path "*/$name" | grep . >/dev/null || echo "$name"
   done
   for file in "$top"/man/*.pod; do
