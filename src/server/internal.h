@@ -7,6 +7,7 @@
  *     worker.c      one thread: loop, mail, clock
  *     spin.c        how it waits
  *     connection.c  one client: its life, who waits for whom   its worker
+ *     limits.c      how long it may take                       its worker
  *     handshake.c   until it has chosen an export              its worker
  *     input.c       bytes that have come                       its worker
  *     check.c       requests that may not be                   its worker
@@ -251,6 +252,8 @@ void connection_close (struct connection *connection, enum log_level level,
 /* A command of it begins, and is over. */
 void connection_get_command (struct connection *connection);
 void connection_put_command (struct connection *connection);
+
+/* ---- limits.c ---- */
 
 /* Is it against a limit in time? Closes it then.  False if there is no limit
  * that it could run into. */

@@ -20,6 +20,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/handshake.c \
 	src/server/input.c \
 	src/server/internal.h \
+	src/server/limits.c \
 	src/server/listen.c \
 	src/server/listen.h \
 	src/server/listen-internal.h \
