@@ -147,6 +147,8 @@ options_access_check (struct options *options,
                       const struct option_values *values)
 {
   bool has_unix = false, has_tcp = false, has_own;
+  /* Of either kind: nobody has looked at these yet. */
+  bool has_passed = options->nr_passed > 0;
 
   for (unsigned i = 0; i < options->nr_addresses; i++)
     *(options->addresses[i].is_tcp ? &has_tcp : &has_unix) = true;
@@ -155,9 +157,11 @@ options_access_check (struct options *options,
   has_own = options->nr_addresses == 0;
   if (is_for_none (values, OPT_UNIX_MODE, has_unix, "--unix")
       || is_for_none (values, OPT_UNIX_OWNER, has_unix, "--unix")
-      || is_for_none (values, OPT_ALLOW_UID, has_unix || has_own, "--unix")
-      || is_for_none (values, OPT_ALLOW_GID, has_unix || has_own, "--unix")
-      || is_for_none (values, OPT_ALLOW_FROM, has_tcp, "--tcp"))
+      || is_for_none (values, OPT_ALLOW_UID, has_unix || has_own || has_passed,
+                      "--unix")
+      || is_for_none (values, OPT_ALLOW_GID, has_unix || has_own || has_passed,
+                      "--unix")
+      || is_for_none (values, OPT_ALLOW_FROM, has_tcp || has_passed, "--tcp"))
     return OPTIONS_WRONG;
   if (check_identity (options, values) != OPTIONS_SERVE)
     return OPTIONS_WRONG;

@@ -54,6 +54,26 @@ stop_blkmqd
 is_clean own
 rm s
 
+# Who may connect is asked here, too; one list does not shut the other kind out.
+launch_passed unix:"$tmp/s" tcp -- 1M --allow-from=127.0.0.1
+port=$(sed -n 's/^port //p' "$log")
+for uri in "nbd+unix:///?socket=$tmp/s" "nbd://127.0.0.1:$port"; do
+  expect_equal "the size at $uri" "$(nbdinfo --size "$uri")" 1048576
+done
+stop_blkmqd
+rm s
+launch_passed unix:"$tmp/s" tcp -- 1M --allow-from=192.0.2.1 --allow-uid=4000000
+port=$(sed -n 's/^port //p' "$log")
+for uri in "nbd+unix:///?socket=$tmp/s" "nbd://127.0.0.1:$port"; do
+  ! nbdinfo --size "$uri" >said 2>&1 || fail "anybody is let in at $uri"
+done
+wait_until log_has 'refused: the address is not in --allow-from$' \
+  || fail "the address: $(cat "$log")"
+wait_until log_has 'refused: the user .* is not in --allow-uid$' \
+  || fail "the user: $(cat "$log")"
+stop_blkmqd
+rm s
+
 # Also when it ends at once.
 launch_passed unix:"$tmp/s" -- 1M fault=op=read,hang --drain-timeout=0 \
   --unix own
