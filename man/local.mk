@@ -5,6 +5,7 @@ man_pods = \
 	man/blkmq.pod \
 	man/blkmq-control.pod \
 	man/blkmq-driver.pod \
+	man/blkmq-examples.pod \
 	man/blkmq-layers.pod \
 	man/blkmq-lifetime.pod \
 	man/blkmqctl.pod \
@@ -20,6 +21,7 @@ man_MANS += \
 	man/blkmq.7 \
 	man/blkmq-control.7 \
 	man/blkmq-driver.3 \
+	man/blkmq-examples.7 \
 	man/blkmq-layers.7 \
 	man/blkmq-lifetime.7 \
 	man/blkmqctl.1 \
@@ -49,3 +51,25 @@ man/%.8: $(srcdir)/man/%.pod
 	$(call make_man,8)
 
 endif
+
+# What blkmq-examples(7) shows, beside blkmqd.conf.
+dist_examples_SCRIPTS = \
+	doc/examples/certificates.sh \
+	doc/examples/ci-job.sh \
+	doc/examples/ext4-power-cut.sh \
+	doc/examples/sqlite-faults.sh \
+	doc/examples/sqlite-power-cut.sh \
+	doc/examples/torn-images.sh
+dist_examples_DATA += \
+	doc/examples/attach-scratch.service \
+	doc/examples/fstab \
+	doc/examples/kernel-disk.sh \
+	doc/examples/lab-service.conf \
+	doc/examples/lab-socket.conf \
+	doc/examples/lab.conf \
+	doc/examples/libvirt-disk-tls.xml \
+	doc/examples/libvirt-disk.xml \
+	doc/examples/libvirt-socket.conf \
+	doc/examples/nbd0-blkmqd.conf \
+	doc/examples/nbdtab \
+	doc/examples/scratch.conf

@@ -547,7 +547,11 @@ $(on_blkmqd): Makefile
 TESTS += $(on_blkmqd)
 CLEANFILES += $(on_blkmqd)
 
-man_tests = tests/man/test-examples-run.sh
+man_tests = \
+	tests/man/test-examples-run.sh \
+	tests/man/test-guide-files.sh \
+	tests/man/test-guide.sh
+EXTRA_DIST += tests/man/guide.pl
 dist_check_SCRIPTS += $(man_tests)
 TESTS += $(man_tests)
 
