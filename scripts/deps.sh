@@ -12,13 +12,13 @@ declare -A packages=(
            libgnutls28-dev nbdkit-plugin-dev check libnbd-dev'
   # The server, and the clients of the demonstration.
   [run]='nbdkit libnbd-bin qemu-utils fio e2fsprogs jq tmux procps socat
-         strace systemd gnutls-bin'
+         strace systemd gnutls-bin libxml2-utils libvirt0'
   [dist]='git xz-utils'
   [lint]='shellcheck clang-format codespell pyflakes3 git'
   [bench]='python3 gnuplot-nox'
   [clang]='clang'
   [model]='spin gcc'
-  [vm]='qemu-system-x86 nbd-client xfsprogs kmod cpio perl
+  [vm]='qemu-system-x86 nbd-client xfsprogs kmod cpio perl sqlite3
         busybox-static|busybox'
   [valgrind]='valgrind'
   [deb]='dpkg-dev debhelper lintian mmdebstrap'
