@@ -147,8 +147,8 @@ options_access_check (struct options *options,
                       const struct option_values *values)
 {
   bool has_unix = false, has_tcp = false, has_own;
-  /* Of either kind: nobody has looked at these yet. */
-  bool has_passed = options->nr_passed > 0;
+  /* Of either kind: nobody has looked at these yet, or they are not there. */
+  bool has_passed = options->nr_passed > 0 || options->is_check;
 
   for (unsigned i = 0; i < options->nr_addresses; i++)
     *(options->addresses[i].is_tcp ? &has_tcp : &has_unix) = true;

@@ -58,7 +58,9 @@ check_addresses (struct options *options)
                "goes with it, nor sockets that are passed");
     return OPTIONS_WRONG;
   }
-  if (nr == 0 && !options->is_stdio && options->command == NULL) {
+  /* Sockets that are passed are not there yet when a file is checked. */
+  if (nr == 0 && !options->is_stdio && options->command == NULL
+      && !options->is_check) {
     log_error ("nobody could connect: say --unix=PATH, --tcp=HOST:PORT, "
                "--stdio or --run=COMMAND");
     return OPTIONS_WRONG;

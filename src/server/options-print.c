@@ -90,6 +90,10 @@ options_print (const struct options *options)
     print_value (options->addresses[i].value);
     putchar ('\n');
   }
+  if (options->nr_addresses == 0 && options->command == NULL
+      && !options->is_stdio)
+    puts ("at sockets that are passed to it, or --unix, --tcp, --stdio or "
+          "--run");
   for (unsigned i = 0; i < exports_nr (options->exports); i++) {
     uint64_t drawn = seed + i;
 
