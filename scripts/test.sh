@@ -15,7 +15,7 @@ declare -A stage_deps=(
 )
 
 # A stage that takes longer hangs.
-stage_limit_s=900
+stage_limit_s=1200
 
 dev_test ()
 {
