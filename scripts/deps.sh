@@ -18,8 +18,8 @@ declare -A packages=(
   [bench]='python3 gnuplot-nox'
   [clang]='clang'
   [model]='spin gcc'
-  [vm]='qemu-system-x86 nbd-client xfsprogs kmod cpio perl sqlite3
-        busybox-static|busybox'
+  [vm]='qemu-system-x86 nbd-client xfsprogs kmod cpio perl sqlite3 libnbd-bin
+        systemd libnss-systemd util-linux procps busybox-static|busybox'
   [valgrind]='valgrind'
   [deb]='dpkg-dev debhelper lintian mmdebstrap'
   [coverage]='gcovr'

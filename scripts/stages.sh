@@ -337,8 +337,11 @@ stage_model ()
 
 stage_vm ()
 {
-  judge vm "$top/tests/vm/run" "$(built_file plugin)" \
-        "$(built_file blkmqd)" "$(built_file blkmqctl)"
+  local files
+  files=("$(built_file plugin)" "$(built_file blkmqd)"
+         "$(built_file blkmqctl)")
+  judge vm "$top/tests/vm/run" "${files[@]}"
+  judge units "$top/tests/vm/run" --systemd "${files[@]}"
 }
 
 # ---------------------------------------------------------------------------
