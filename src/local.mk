@@ -82,6 +82,7 @@ src_libblkmq_engine_la_SOURCES = \
 	src/engine/stack.c \
 	src/engine/stack-control.c \
 	src/engine/stack-internal.h \
+	src/engine/stack-setup.c \
 	src/engine/stack.h \
 	src/engine/stale.c \
 	src/engine/stale.h \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * stack-internal.h: what stack.c and stack-control.c share.
+ * stack-internal.h: what the files of stack.h share.
  */
 
 #ifndef BLKMQ_ENGINE_STACK_INTERNAL_H
@@ -32,6 +32,14 @@ struct stack {
   const char *failed_layer;        /* in the last init_hctx, if one has */
   struct level levels[MAX_LEVELS]; /* from top to bottom */
 };
+
+/* ---- stack.c ---- */
+
+/* Fill in its ops, and where the pdus of its levels are.  All levels are known.
+ */
+void stack_make_ops (struct stack *stack);
+
+/* ---- stack-control.c ---- */
 
 /* Which levels take part with CONFIG: the driver, and the layers that are
  * wanted. */
