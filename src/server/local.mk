@@ -32,6 +32,7 @@ src_server_libblkmqd_la_SOURCES = \
 	src/server/nbd.h \
 	src/server/negotiate.c \
 	src/server/negotiate.h \
+	src/server/negotiate-fields.c \
 	src/server/negotiate-internal.h \
 	src/server/negotiate-options.c \
 	src/server/notify.c \

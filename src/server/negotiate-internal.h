@@ -32,7 +32,7 @@ void negotiation_refuse (struct negotiation *negotiation, uint32_t type,
 void negotiation_close (struct negotiation *negotiation, const char *format,
                         ...) __attribute__ ((format (printf, 2, 3)));
 
-/* ---- negotiate-options.c ---- */
+/* ---- negotiate-fields.c ---- */
 
 /* "NBD_OPT_GO", or "option 4711" in BUF. */
 const char *option_name (uint32_t option, char *buf, size_t buf_bytes);
@@ -40,6 +40,25 @@ const char *option_name (uint32_t option, char *buf, size_t buf_bytes);
 /* Or must there be TLS before? */
 bool option_is_allowed (const struct negotiation *negotiation);
 void option_refuse_without_tls (struct negotiation *negotiation);
+
+/* What is left of an option's data. */
+struct fields {
+  const uint8_t *p;
+  size_t left;
+};
+
+/* False: there is not so much. */
+bool fields_take_16 (struct fields *fields, uint16_t *value);
+bool fields_take_32 (struct fields *fields, uint32_t *value);
+
+/* A length, and as many bytes.  False: it was refused. */
+bool fields_take_string (struct negotiation *negotiation, struct fields *fields,
+                         const uint8_t **string, uint32_t *bytes);
+
+/* The fields do not fill the option exactly.  False. */
+bool option_refuse_length (struct negotiation *negotiation, const char *what);
+
+/* ---- negotiate-options.c ---- */
 
 /* Is the data of it needed for an answer? */
 bool option_has_data (uint32_t option);

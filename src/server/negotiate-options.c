@@ -13,85 +13,7 @@
 
 #define PREFERRED_BLOCK_BYTES 4096u
 
-/* ---- the names ---- */
-
-const char *
-option_name (uint32_t option, char *buf, size_t buf_bytes)
-{
-  static const char *const names[] = {
-    [NBD_OPT_EXPORT_NAME] = "NBD_OPT_EXPORT_NAME",
-    [NBD_OPT_ABORT] = "NBD_OPT_ABORT",
-    [NBD_OPT_LIST] = "NBD_OPT_LIST",
-    [NBD_OPT_STARTTLS] = "NBD_OPT_STARTTLS",
-    [NBD_OPT_INFO] = "NBD_OPT_INFO",
-    [NBD_OPT_GO] = "NBD_OPT_GO",
-    [NBD_OPT_STRUCTURED_REPLY] = "NBD_OPT_STRUCTURED_REPLY",
-    [NBD_OPT_LIST_META_CONTEXT] = "NBD_OPT_LIST_META_CONTEXT",
-    [NBD_OPT_SET_META_CONTEXT] = "NBD_OPT_SET_META_CONTEXT",
-  };
-
-  if (option < sizeof names / sizeof names[0] && names[option] != NULL)
-    return names[option];
-  snprintf (buf, buf_bytes, "option %" PRIu32, option);
-  return buf;
-}
-
-/* ---- the fields of an option ---- */
-
-struct fields {
-  const uint8_t *p;
-  size_t left;
-};
-
-static bool
-take_16 (struct fields *fields, uint16_t *value)
-{
-  if (fields->left < 2)
-    return false;
-  *value = nbd_get16 (fields->p);
-  fields->p += 2;
-  fields->left -= 2;
-  return true;
-}
-
-static bool
-take_32 (struct fields *fields, uint32_t *value)
-{
-  if (fields->left < 4)
-    return false;
-  *value = nbd_get32 (fields->p);
-  fields->p += 4;
-  fields->left -= 4;
-  return true;
-}
-
-/* The fields do not fill the option exactly. */
-static bool
-refuse_length (struct negotiation *negotiation, const char *what)
-{
-  negotiation_refuse (negotiation, NBD_REP_ERR_INVALID, "%" PRIu32 " bytes: %s",
-                      negotiation->priv.option_bytes, what);
-  return false;
-}
-
-/* A length, and as many bytes.  False: it was refused. */
-static bool
-take_string (struct negotiation *negotiation, struct fields *fields,
-             const uint8_t **string, uint32_t *bytes)
-{
-  if (!take_32 (fields, bytes) || *bytes > fields->left)
-    return refuse_length (negotiation, "ends before the end of a string");
-  if (*bytes > NBD_MAX_STRING_BYTES) {
-    negotiation_refuse (negotiation, NBD_REP_ERR_TOO_BIG,
-                        "a string of %" PRIu32 " bytes; at most %u are allowed",
-                        *bytes, NBD_MAX_STRING_BYTES);
-    return false;
-  }
-  *string = fields->p;
-  fields->p += *bytes;
-  fields->left -= *bytes;
-  return true;
-}
+/* ---- exports by name ---- */
 
 /* The name of an export, not terminated. */
 struct name {
@@ -227,7 +149,7 @@ refuse_data (struct negotiation *negotiation)
 {
   if (negotiation->priv.option_bytes == 0)
     return false;
-  return !refuse_length (negotiation, "this option has none");
+  return !option_refuse_length (negotiation, "this option has none");
 }
 
 /* Transmission begins. */
@@ -308,13 +230,13 @@ answer_info (struct negotiation *negotiation, const uint8_t *data)
   struct name name;
   uint16_t nr, info;
 
-  if (!take_string (negotiation, &fields, &name.bytes, &name.nr))
+  if (!fields_take_string (negotiation, &fields, &name.bytes, &name.nr))
     return;
-  if (!take_16 (&fields, &nr) || fields.left != 2u * nr) {
-    refuse_length (negotiation, "not what its number of infos needs");
+  if (!fields_take_16 (&fields, &nr) || fields.left != 2u * nr) {
+    option_refuse_length (negotiation, "not what its number of infos needs");
     return;
   }
-  while (take_16 (&fields, &info)) {
+  while (fields_take_16 (&fields, &info)) {
     wants_name |= info == NBD_INFO_NAME;
     wants_description |= info == NBD_INFO_DESCRIPTION;
   }
@@ -364,20 +286,20 @@ has_query (struct negotiation *negotiation, struct fields *fields, bool is_list)
   uint32_t nr, bytes;
   int found;
 
-  if (!take_32 (fields, &nr)) {
-    refuse_length (negotiation, "too short for the number of queries");
+  if (!fields_take_32 (fields, &nr)) {
+    option_refuse_length (negotiation, "too short for the number of queries");
     return -1;
   }
   found = is_list && nr == 0;
   for (uint32_t i = 0; i < nr; i++) {
-    if (!take_string (negotiation, fields, &query, &bytes))
+    if (!fields_take_string (negotiation, fields, &query, &bytes))
       return -1;
     if (is_string (query, bytes, CONTEXT)
         || (is_list && is_string (query, bytes, NAMESPACE)))
       found = 1;
   }
   if (fields->left > 0) {
-    refuse_length (negotiation, "more than its queries need");
+    option_refuse_length (negotiation, "more than its queries need");
     return -1;
   }
   return found;
@@ -413,7 +335,7 @@ answer_context (struct negotiation *negotiation, const uint8_t *data)
                         "NBD_OPT_STRUCTURED_REPLY must come before it");
     return;
   }
-  if (!take_string (negotiation, &fields, &name.bytes, &name.nr))
+  if (!fields_take_string (negotiation, &fields, &name.bytes, &name.nr))
     return;
   found = has_query (negotiation, &fields, is_list);
   if (found < 0)
